@@ -1,0 +1,1 @@
+"""Sources, cases, splits, transforms, the phantom and the inspector."""

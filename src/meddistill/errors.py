@@ -1,0 +1,58 @@
+"""The errors that a user can mend.
+
+Each message is one line that says what is wrong and what to do. The command line prints it and leaves with
+exit code 2; every other exception is a defect of meddistill and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MedDistillError(Exception):
+    """Base of all errors whose message is meant for the user."""
+
+
+class DataError(MedDistillError, ValueError):
+    """Images, labels, split lists or folders that cannot be used as they are."""
+
+
+class ConfigError(MedDistillError, ValueError):
+    """A recipe, an option or an argument with an unknown name, a wrong type or a value out of range."""
+
+
+class TeacherError(MedDistillError, ValueError):
+    """A teacher that cannot be loaded, does not fit the task, or scores below the floor."""
+
+
+class RunError(MedDistillError, RuntimeError):
+    """A run folder that cannot be written, read or resumed, or a training that cannot go on."""
+
+
+def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
+    """The known names most like `name`, best first; empty when nothing comes near.
+
+    Example:
+        >>> nearest("lerning_rate", ["learning_rate", "epochs"])
+        ['learning_rate']
+    """
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    matches = difflib.get_close_matches(name.lower(), list(by_lower), n=limit, cutoff=0.5)
+    return [by_lower[match] for match in matches]
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """One line that refuses `name` and offers the nearest known names (or all, when few).
+
+    Example:
+        >>> unknown_name("model", "unett", ["unet", "linknet"])
+        "unknown model 'unett'; did you mean 'unet'?"
+        >>> unknown_name("mode", "x", ["tpl", "cpl"])
+        "unknown mode 'x'; known: cpl, tpl"
+    """
+    options = sorted(known)
+    close = nearest(name, options)
+    if close:
+        return f"unknown {kind} {name!r}; did you mean {' or '.join(repr(c) for c in close)}?"
+    return f"unknown {kind} {name!r}; known: {', '.join(options)}"

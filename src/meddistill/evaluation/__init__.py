@@ -1,0 +1,1 @@
+"""Per-case scores, calibration and statistics."""

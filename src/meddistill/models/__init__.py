@@ -1,0 +1,1 @@
+"""`create_model` over segmentation-models-pytorch, MONAI and the networks of the papers."""

@@ -1,0 +1,1 @@
+"""Difficulty scores, thresholds from histograms, and schedules that open a curriculum."""

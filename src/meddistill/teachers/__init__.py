@@ -1,0 +1,1 @@
+"""Teachers: anything that maps an image to logits, frozen and calibrated."""

@@ -1,0 +1,1 @@
+"""The Lightning shell round a method, and the run folder it fills."""

@@ -1,0 +1,117 @@
+"""The run folder: one training, with everything needed to read, repeat or ship it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meddistill.errors import RunError
+from meddistill.files import write_json
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of the files of a run; nothing is created by building this object."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved recipe, YAML."""
+        return self.root / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, hardware, command, data fingerprint and case ids of each split, JSON."""
+        return self.root / "environment.json"
+
+    @property
+    def state(self) -> Path:
+        """`{"state": "running" | "finished", "epochs_done": n, "best_epoch": n, "seconds": s}`, JSON."""
+        return self.root / "state.json"
+
+    @property
+    def model(self) -> Path:
+        """How to rebuild the student: name, in_channels, num_classes, dims, options, class_names, size; JSON."""
+        return self.root / "model.json"
+
+    @property
+    def weights(self) -> Path:
+        """Student weights of the epoch chosen on the selection split, safetensors."""
+        return self.root / "student.safetensors"
+
+    @property
+    def last_weights(self) -> Path:
+        """Student weights after the last epoch, safetensors."""
+        return self.root / "student-last.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything needed to go on after an interruption (student, optimiser, counters)."""
+        return self.root / "checkpoints" / "last.ckpt"
+
+    @property
+    def history(self) -> Path:
+        """One row per epoch: losses, selection scores, pacing; CSV."""
+        return self.root / "history.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard event files."""
+        return self.root / "tensorboard"
+
+    @property
+    def calibration(self) -> Path:
+        """Fitted temperature and reliability bins of the teacher (before and after), JSON."""
+        return self.root / "calibration.json"
+
+    @property
+    def teacher_check(self) -> Path:
+        """The teacher's own scores, taken before training, JSON."""
+        return self.root / "teacher.json"
+
+    def scores(self, split: str = "test") -> Path:
+        """Per-case, per-class scores of `split`, CSV."""
+        return self.root / "evaluation" / f"{split}-scores.csv"
+
+    def summary(self, split: str = "test") -> Path:
+        """Means with confidence intervals, counts and reliability bins of `split`, JSON."""
+        return self.root / "evaluation" / f"{split}-summary.json"
+
+    def gallery(self, split: str = "test") -> Path:
+        """Images, truth, predictions and uncertainty of the worst, median and best cases, npz."""
+        return self.root / "evaluation" / f"{split}-gallery.npz"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained page."""
+        return self.root / "report.html"
+
+    def read_state(self) -> dict[str, Any]:
+        """The content of `state.json`; `{}` when the run has not started."""
+        return read_json(self.state) if self.state.exists() else {}
+
+    def write_state(self, **changes: Any) -> None:
+        """Update `state.json` with `changes`."""
+        write_json(self.state, {**self.read_state(), **changes})
+
+    @property
+    def finished(self) -> bool:
+        """True when training ended and its weights are final."""
+        return self.read_state().get("state") == "finished"
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file of a run.
+
+    Raises:
+        RunError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing: {path.parent} is not a complete run folder") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise RunError(f"cannot read {path}: {error}") from error
