@@ -1,0 +1,5 @@
+"""`python -m meddistill` is the `meddistill` command."""
+
+from meddistill.cli import main
+
+main()

@@ -1,0 +1,295 @@
+"""The command line: parse, call, print. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from meddistill.errors import MedDistillError
+
+app = typer.Typer(
+    name="meddistill",
+    help="Knowledge distillation for medical imaging: from images, some labels and a teacher to a small student.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+data_app = typer.Typer(help="Get or make data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+_OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")]
+RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line with `arguments` and return its exit code; a user's mistake is one line and 2.
+
+    Example:
+        >>> run(["recipes", "no-such-recipe"])
+        2
+    """
+    try:
+        app(args=list(arguments), prog_name="meddistill")
+    except MedDistillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from meddistill import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(context_settings=_OVERRIDES)
+def train(
+    context: typer.Context,
+    recipe: RecipeArgument,
+    out: OutOption,
+    row: Annotated[str | None, typer.Option(help="A row of the recipe's study.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+) -> None:
+    """Train one student, score it on the test split and write its report.
+
+    Any key of the recipe can be overridden with --key value.
+
+    Example: `meddistill train pcd-busi-small --row iid --data.source.root data/busi --seed 1 -o runs/iid-s1`
+    """
+    from meddistill.config import load_recipe, parse_overrides
+
+    checked = load_recipe(recipe, parse_overrides(context.args), row=row)
+    from meddistill.report import write_report
+    from meddistill.training.evaluate import evaluate as evaluate_run
+    from meddistill.training.fit import fit
+
+    run = fit(checked, out, resume=resume)
+    if int(os.environ.get("LOCAL_RANK", "0")) != 0:
+        return
+    summary = evaluate_run(run.root)
+    _print_summary(summary, "test")
+    print(f"report: {write_report(run)}")
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    split: Annotated[str, typer.Option(help="train, selection, calibration or test.")] = "test",
+    again: Annotated[bool, typer.Option("--again", help="Score again and replace the stored scores.")] = False,
+) -> None:
+    """Score a finished run on one split and rewrite its report.
+
+    Example: `meddistill evaluate runs/iid-s1 --split selection`
+    """
+    from meddistill.report import write_report
+    from meddistill.training.evaluate import evaluate as evaluate_run
+
+    _print_summary(evaluate_run(run, split=split, again=again), split)
+    print(f"report: {write_report(run)}")
+
+
+def _print_summary(summary: dict[str, Any], split: str) -> None:
+    for name, value in summary["metrics"].items():
+        if value["mean"] is not None:
+            print(f"{split} {name:<20} {value['mean']:.4f}  95 % CI {value['low']:.4f} to {value['high']:.4f}")
+    print(f"{split} counts: " + ", ".join(f"{name} {count}" for name, count in summary["counts"].items()))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; the first is the baseline.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the table as CSV.")] = None,
+) -> None:
+    """Compare runs case by case: means with confidence intervals, paired tests with Holm correction.
+
+    Runs named `ROW-sSEED` are averaged over their seeds.
+
+    Example: `meddistill compare runs/iid-s0 runs/kd-s0 runs/pcd-s0`
+    """
+    from meddistill.files import write_text
+    from meddistill.training.tables import compare_folders
+
+    comparison = compare_folders(runs)
+    print(comparison.to_markdown())
+    if out is not None:
+        write_text(out, comparison.to_csv())
+        print(f"table: {out}")
+
+
+@app.command(context_settings=_OVERRIDES)
+def study(
+    context: typer.Context,
+    recipe: RecipeArgument,
+    out: OutOption,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
+) -> None:
+    """Train every row of a recipe's study with every seed, compare them and write one page.
+
+    Called again, it goes on where it stopped. Any key can be overridden with --key value.
+
+    Example: `meddistill study pcd-busi-small --data.source.root data/busi --jobs 2 -o runs/pcd-busi-small`
+    """
+    from meddistill.config import parse_overrides
+
+    _study(recipe, out, parse_overrides(context.args), jobs)
+
+
+def _study(recipe: str, out: Path, overrides: dict[str, Any], jobs: int) -> Path:
+    from meddistill.training.study import plan_study, run_study
+    from meddistill.training.tables import write_study
+
+    checked, runs = plan_study(recipe, out, overrides)
+    print(f"{len(runs)} runs in {out}")
+    run_study(runs, out, jobs=jobs)
+    comparison, page = write_study(checked, runs, out)
+    print(comparison.to_markdown())
+    print(f"report: {page}")
+    return page
+
+
+@app.command()
+def demo(
+    out: OutOption = Path("runs/demo"),
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
+) -> None:
+    """Run the whole way on built-in images: teacher, calibration, KD and P-CD students, comparison, report.
+
+    Example: `meddistill demo -o runs/demo`
+    """
+    page = _study("phantom-demo", out, {}, jobs)
+    print(f"Open {page.resolve()} in a browser.")
+
+
+@app.command()
+def predict(
+    run: RunArgument,
+    folder: Annotated[Path, typer.Argument(help="Images, searched recursively.")],
+    out: OutOption,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that are there.")] = False,
+) -> None:
+    """Write a mask, at the original size, for every image of a folder.
+
+    Example: `meddistill predict runs/pcd-s0 new-images -o masks`
+    """
+    from meddistill.deploy.predict import predict as predict_folder
+
+    masks = predict_folder(run, folder, out, overwrite=overwrite)
+    print(f"{len(masks)} masks in {out}")
+
+
+@app.command(context_settings=_OVERRIDES)
+def inspect(
+    context: typer.Context,
+    data: Annotated[str, typer.Argument(help="A class-folder tree, a CSV manifest, or a recipe whose data to inspect.")],
+    json: Annotated[Path | None, typer.Option(help="Also write the findings as JSON.")] = None,
+    train: Annotated[Path | None, typer.Option(help="JSON list of the training images.")] = None,
+    selection: Annotated[Path | None, typer.Option(help="JSON list of the selection images.")] = None,
+    test: Annotated[Path | None, typer.Option(help="JSON list of the test images.")] = None,
+) -> None:
+    """Look for what spoils a study: leaks, duplicates, empty, broken or contradictory files.
+
+    Exit code 2 when there is a finding of level error.
+
+    Example: `meddistill inspect data/busi --train data/busi/splits/pcd_train.json --test data/busi/splits/pcd_val.json`
+    """
+    from meddistill.config import parse_overrides
+    from meddistill.training.inspection import inspect_data
+
+    files = {"train": train, "selection": selection, "test": test}
+    found = inspect_data(
+        data, files={name: path for name, path in files.items() if path}, overrides=parse_overrides(context.args)
+    )
+    print(found.render())
+    if json is not None:
+        found.write_json(json)
+    if found.errors:
+        print(f"error: {len(found.errors)} findings of level error, listed above; mend the data first", file=sys.stderr)
+        raise typer.Exit(2)
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write the page of a run again.
+
+    Example: `meddistill report runs/pcd-s0`
+    """
+    from meddistill.report import write_report
+
+    print(f"report: {write_report(run)}")
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this recipe.")] = None,
+) -> None:
+    """List the shipped recipes, or print one.
+
+    Example: `meddistill recipes pcd-busi-small > mine.yaml`
+    """
+    from meddistill.config.load import find_recipe, shipped_recipes
+
+    if name is not None:
+        print(find_recipe(name).read_text(encoding="utf-8"), end="")
+        return
+    for recipe, file in shipped_recipes().items():
+        first = file.read_text(encoding="utf-8").splitlines()[0]
+        print(f"{recipe:<20} {first.removeprefix('# ')}")
+
+
+@data_app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Name of a data set, for example busi.")],
+    out: OutOption,
+    url: Annotated[str | None, typer.Option(help="Another address of the same archive.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Checksum that the archive must have.")] = None,
+) -> None:
+    """Download a public data set and unpack it; an interrupted download goes on where it stopped.
+
+    Example: `meddistill data fetch busi -o data/busi`
+    """
+    from meddistill.data.download import fetch as fetch_data
+
+    print(f"{name}: {fetch_data(name, out, url=url, sha256=sha256)}")
+
+
+@data_app.command()
+def phantom(
+    out: OutOption,
+    cases: Annotated[int, typer.Option(min=1, help="Number of images.")] = 120,
+    size: Annotated[int, typer.Option(min=32, help="Height and width in pixels.")] = 128,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other images.")] = 0,
+) -> None:
+    """Write generated ultrasound-like images with masks as a class-folder tree.
+
+    Example: `meddistill data phantom -o data/phantom --cases 60`
+    """
+    from meddistill.data.phantom import PhantomSource, write_phantom
+
+    print(f"phantom: {write_phantom(out, PhantomSource(cases, size=(size, size), seed=seed))}")

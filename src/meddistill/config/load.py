@@ -1,0 +1,242 @@
+"""From YAML text and command-line overrides to a checked `Recipe`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from meddistill.config.schema import Recipe
+from meddistill.errors import ConfigError, unknown_name
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe loader that reads `3e-3` as the number it is (YAML 1.1 calls it text)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?([eE][-+]?\d+)$|^[-+]?(\d[\d_]*)?\.\d+([eE][-+]?\d+)?$|^[-+]?\.(inf|nan)$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str, origin: str) -> Any:
+    """Parse YAML that may hold plain values only.
+
+    Raises:
+        ConfigError: not valid YAML, or a tag that asks for code.
+
+    Example:
+        >>> parse_yaml("lr: 3e-3", "example")
+        {'lr': 0.003}
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{origin} is not valid YAML: {problem}") from error
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name and file of each recipe in the package.
+
+    Example:
+        >>> "pcd-busi" in shipped_recipes()
+        True
+    """
+    folder = Path(str(resources.files("meddistill.recipes")))
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def find_recipe(name: str) -> Path:
+    """The recipe file called `name`: a path, or a shipped recipe with or without `.yaml`.
+
+    Raises:
+        ConfigError: no such file and no such recipe.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    if path.name == name and path.stem in shipped and path.suffix in ("", ".yaml"):
+        return shipped[path.stem]
+    if path.suffix in (".yaml", ".yml") and path.name != name:
+        raise ConfigError(f"recipe file {name} does not exist; `meddistill recipes` lists the shipped ones")
+    raise ConfigError(unknown_name("recipe", name, shipped))
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """Turn `--training.epochs 3 --seed=1` into a nested mapping; values are read as YAML.
+
+    Raises:
+        ConfigError: an argument that is not `--key value`.
+
+    Example:
+        >>> parse_overrides(["--training.epochs", "3", "--seed=1"])
+        {'training': {'epochs': 3}, 'seed': 1}
+    """
+    nested: dict[str, Any] = {}
+    waiting = list(arguments)
+    while waiting:
+        key = waiting.pop(0)
+        if not key.startswith("--") or len(key) == 2:
+            raise ConfigError(f"unexpected argument {key!r}; overrides are written --key value, for example --seed 1")
+        key, equals, text = key[2:].partition("=")
+        if not equals:
+            if not waiting:
+                raise ConfigError(f"--{key} needs a value, for example --{key} 1")
+            text = waiting.pop(0)
+        _set(nested, key.split("."), parse_yaml(text, f"--{key}"))
+    return nested
+
+
+def _set(nested: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        inner = nested.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--{'.'.join(keys)} contradicts --{key}")
+        nested = inner
+    nested[keys[-1]] = value
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, mapping by mapping.
+
+    A mapping that names another `kind` or `name` replaces the old one: its options belong to something else.
+
+    Example:
+        >>> merge({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}})
+        {'a': {'x': 1, 'y': 3}}
+        >>> merge({"m": {"name": "paced", "beta": 0.7}}, {"m": {"name": "supervised"}})
+        {'m': {'name': 'supervised'}}
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and not _other_thing(old, value):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _other_thing(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return any(tag in new and new[tag] != old.get(tag) for tag in ("kind", "name"))
+
+
+def read_recipe_mapping(name: str) -> dict[str, Any]:
+    """The raw mapping of a recipe file.
+
+    Raises:
+        ConfigError: the file is missing, unreadable or not a mapping.
+    """
+    path = find_recipe(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read recipe {path}: {error}") from error
+    mapping = parse_yaml(text, str(path))
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"recipe {path} must be a mapping with the keys {', '.join(Recipe.model_fields)}")
+    return mapping
+
+
+def load_recipe(name: str, overrides: Mapping[str, Any] | None = None, *, row: str | None = None) -> Recipe:
+    """Read, override and check a recipe.
+
+    Args:
+        name: a YAML file or the name of a shipped recipe.
+        overrides: nested values laid over the file's.
+        row: a row of the recipe's study, laid over the file before `overrides`.
+
+    Raises:
+        ConfigError: unknown key (with the nearest valid one), wrong type, or value out of range.
+    """
+    mapping = read_recipe_mapping(name)
+    if row is not None:
+        rows = (mapping.get("study") or {}).get("rows") or {}
+        if row not in rows:
+            raise ConfigError(unknown_name("row", row, rows) if rows else f"recipe {name} has no study rows")
+        mapping = merge(mapping, rows[row] or {})
+    return check_recipe(merge(mapping, overrides or {}))
+
+
+def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
+    """Turn a mapping into a `Recipe`; also builds the method once, so that its options are checked here.
+
+    Raises:
+        ConfigError: the first thing wrong, in one line.
+    """
+    try:
+        recipe = Recipe.model_validate(dict(mapping))
+    except ValidationError as error:
+        raise ConfigError(_one_line(error.errors()[0])) from error
+    if len(recipe.data.size) == 3 and recipe.data.source.kind != "phantom":
+        raise ConfigError("data.size: three sizes were given, but this source holds 2D images; give [height, width]")
+    from meddistill.methods import create_method
+
+    create_method(**recipe.method)
+    _check_study(recipe)
+    return recipe
+
+
+def _check_study(recipe: Recipe) -> None:
+    if recipe.study is not None and recipe.study.baseline not in recipe.study.rows:
+        raise ConfigError("study.baseline: " + unknown_name("row", recipe.study.baseline, recipe.study.rows))
+
+
+def recipe_to_yaml(recipe: Recipe) -> str:
+    """The complete recipe, defaults included, as YAML."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _one_line(error: ErrorDetails) -> str:
+    where = [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        fields = _fields_at(Recipe, where[:-1])
+        readable = ".".join(_without_tags(where))
+        return f"{readable}: " + unknown_name("key", where[-1], fields)
+    readable = ".".join(_without_tags(where)) or "recipe"
+    if error["type"] == "missing":
+        return f"{readable}: this key is required"
+    given = error["input"]
+    shown = "" if isinstance(given, dict) else f", got {given!r}"
+    return f"{readable}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"
+
+
+_TAGS = ("folder", "manifest", "palette", "phantom")
+
+
+def _without_tags(where: list[str]) -> list[str]:
+    return [
+        part
+        for i, part in enumerate(where)
+        if not (part in _TAGS and i > 0 and where[i - 1] == "source") and part != "[key]"
+    ]
+
+
+def _fields_at(model: type[BaseModel], where: Sequence[str]) -> list[str]:
+    """Names of the fields of the section that the path `where` leads to."""
+    if not where:
+        return list(model.model_fields)
+    if where[0] not in model.model_fields:
+        return []
+    candidates = _models_in(model.model_fields[where[0]].annotation)
+    rest = where[1:]
+    if rest and rest[0] in _TAGS:
+        candidates = [c for c in candidates if rest[0] in get_args(c.model_fields["kind"].annotation)]
+        rest = rest[1:]
+    return _fields_at(candidates[0], rest) if candidates else []
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

@@ -1,0 +1,147 @@
+"""The shape of a recipe. Every field is plain YAML: text, numbers, lists, mappings; no code, no imports."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FolderSourceConfig(Section):
+    """A class-folder tree with `<name>_mask.png` files (the BUSI layout)."""
+
+    kind: Literal["folder"]
+    root: str
+    channels: Literal[1, 3] = 1
+    threshold: Annotated[int, Field(ge=0, le=255)] = 127
+    group_pattern: str | None = None
+
+
+class ManifestSourceConfig(Section):
+    """A CSV with the columns image, label, group, split and weak."""
+
+    kind: Literal["manifest"]
+    file: str
+    class_names: list[str]
+    channels: Literal[1, 3] = 1
+
+
+class PaletteSourceConfig(Section):
+    """Colour-coded masks with a JSON palette (the EndoVis18 layout), sequences as groups."""
+
+    kind: Literal["palette"]
+    root: str
+    palette: str
+    channels: Literal[1, 3] = 3
+
+
+class PhantomSourceConfig(Section):
+    """Generated ultrasound-like images; needs no files."""
+
+    kind: Literal["phantom"]
+    cases: Positive = 120
+    seed: NotNegative = 0
+    normal_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.15
+
+
+SourceConfig = Annotated[
+    FolderSourceConfig | ManifestSourceConfig | PaletteSourceConfig | PhantomSourceConfig,
+    Field(discriminator="kind"),
+]
+
+
+class SplitConfig(Section):
+    """How cases are divided: by JSON lists, by the source's own column, or by fractions.
+
+    `carve` cuts further splits out of `train`, as fractions of its groups.
+    """
+
+    files: dict[Literal["train", "selection", "calibration", "test"], str] | None = None
+    fractions: dict[Literal["train", "selection", "calibration", "test"], Fraction] | None = None
+    carve: dict[Literal["selection", "calibration"], Fraction] = Field(default_factory=dict)
+    seed: NotNegative = 0
+
+
+class DataConfig(Section):
+    """Where the images come from and how they reach the network."""
+
+    source: SourceConfig
+    splits: SplitConfig = Field(default_factory=SplitConfig)
+    size: Annotated[list[Positive], Field(min_length=2, max_length=3)]
+    interpolation: Literal["nearest", "bilinear", "area"] = "area"
+    augment: Literal["none", "flip", "light", "medium"] = "none"
+    memory_mb: Positive = 4096
+
+
+class ModelConfig(Section):
+    """A network of `create_model`."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class TeacherConfig(Section):
+    """The teacher: a run folder or weight file (`path`), or in a study the row that trains it (`row`)."""
+
+    path: str | None = None
+    row: str | None = None
+    model: ModelConfig | None = None
+    mean: list[float] | None = None
+    std: list[Annotated[float, Field(gt=0.0)]] | None = None
+    floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+
+
+class TrainingConfig(Section):
+    """Optimiser, schedule, hardware and stopping."""
+
+    epochs: Positive
+    batch_size: Positive
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0.0)] = 0.003
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    scheduler: Literal["constant", "cosine", "step"] = "constant"
+    step_epochs: Positive = 7
+    step_factor: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    gradient_clip: Annotated[float, Field(gt=0.0)] | None = None
+    patience: Positive | None = None
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    devices: Positive = 1
+    nodes: Positive = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    sync_batchnorm: bool = False
+    workers: NotNegative = 0
+    calibration: Literal["nll", "ece"] = "nll"
+    keep: Literal["best", "last"] = "best"
+
+
+class StudyConfig(Section):
+    """Several rows, each a set of overrides of the recipe, each run with every seed."""
+
+    rows: dict[str, dict[str, Any]]
+    seeds: Annotated[list[NotNegative], Field(min_length=1)] = Field(default_factory=lambda: [0])
+    baseline: str
+
+
+class Recipe(Section):
+    """One training, and optionally the study it belongs to."""
+
+    name: str
+    seed: NotNegative = 0
+    data: DataConfig
+    model: ModelConfig
+    method: dict[str, Any]
+    teacher: TeacherConfig = Field(default_factory=TeacherConfig)
+    training: TrainingConfig
+    study: StudyConfig | None = None

@@ -1,0 +1,165 @@
+"""From the data section of a recipe to loaders: source, split, cache, data sets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from meddistill.config import DataConfig
+from meddistill.config.schema import (
+    FolderSourceConfig,
+    ManifestSourceConfig,
+    PaletteSourceConfig,
+    SourceConfig,
+)
+from meddistill.data import (
+    CaseCache,
+    CaseDataset,
+    FolderSource,
+    ManifestSource,
+    PaletteSource,
+    PhantomSource,
+    check_no_leak,
+    make_loader,
+    make_transform,
+    split_cases,
+)
+from meddistill.data.case import SPLITS, Case, Source, Split
+from meddistill.errors import ConfigError, DataError
+
+
+def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) -> Source:
+    """The source that a recipe names; a phantom is generated at `size`, the others keep their files' sizes.
+
+    Raises:
+        DataError: the folder or file cannot be used.
+    """
+    if isinstance(config, FolderSourceConfig):
+        return FolderSource(
+            Path(config.root),
+            channels=config.channels,
+            threshold=config.threshold,
+            group_pattern=config.group_pattern,
+        )
+    if isinstance(config, ManifestSourceConfig):
+        return ManifestSource(Path(config.file), class_names=tuple(config.class_names), channels=config.channels)
+    if isinstance(config, PaletteSourceConfig):
+        return PaletteSource(Path(config.root), Path(config.palette), channels=config.channels)
+    return PhantomSource(config.cases, size=size, seed=config.seed, normal_fraction=config.normal_fraction)
+
+
+def build_split(config: DataConfig, source: Source) -> Split:
+    """The cases of each split, as the recipe asks.
+
+    Split lists that are not found as given are looked for below the root of a folder source.
+
+    Raises:
+        DataError: a list cannot be read, names unknown cases, or a group would be divided.
+    """
+    root = Path(getattr(config.source, "root", "."))
+    files = {
+        name: path if (path := Path(file)).is_file() else root / file
+        for name, file in (config.splits.files or {}).items()
+    }
+    split = split_cases(
+        source,
+        files=files or None,
+        fractions=config.splits.fractions,
+        carve=config.splits.carve,
+        seed=config.splits.seed,
+    )
+    check_no_leak(split)
+    return split
+
+
+@dataclass
+class TaskData:
+    """Everything about the data that a training needs; each split is decoded when it is first asked for."""
+
+    config: DataConfig
+    source: Source
+    split: Split
+    _sets: dict[str, CaseDataset] = field(default_factory=dict)
+
+    @classmethod
+    def from_config(cls, config: DataConfig) -> TaskData:
+        """Scan the source and divide it.
+
+        Raises:
+            DataError: see `build_source` and `build_split`.
+        """
+        source = build_source(config.source, size=tuple(config.size))
+        if len(config.size) != source.dims:
+            raise ConfigError(
+                f"data.size has {len(config.size)} numbers but the images have {source.dims} axes; give {source.dims}"
+            )
+        return cls(config, source, build_split(config, source))
+
+    @property
+    def num_classes(self) -> int:
+        """Number of label values, background included."""
+        return len(self.source.class_names)
+
+    def cases(self, split: str) -> Mapping[str, Case]:
+        """Cases of a split by id."""
+        return {case.id: case for case in self.split.cases.get(split, ())}
+
+    def dataset(self, split: str) -> CaseDataset:
+        """The decoded cases of a split, without augmentation.
+
+        Raises:
+            DataError: the split is empty or a file cannot be read.
+        """
+        if split not in self._sets:
+            cases = self.split.cases.get(split, ())
+            if not cases:
+                raise DataError(f"the {split} split has no cases; set data.splits (now: {self.split.note or 'nothing'})")
+            cache = CaseCache(
+                self.source,
+                cases,
+                size=tuple(self.config.size),
+                interpolation=self.config.interpolation,
+                budget_bytes=self.config.memory_mb * 2**20,
+            )
+            self._sets[split] = CaseDataset(cache)
+        return self._sets[split]
+
+    def training_loader(
+        self, *, batch_size: int, seed: int, workers: int, rank: int = 0, world_size: int = 1
+    ) -> DataLoader[Any]:
+        """Shuffled, augmented batches of the training split."""
+        dataset = self.dataset("train")
+        if self.config.augment != "none":
+            transform = make_transform(self.config.augment, dims=self.source.dims)
+            dataset = CaseDataset(dataset.cache, transform=transform, seed=seed)
+        return make_loader(
+            dataset,
+            batch_size=batch_size,
+            shuffle=True,
+            seed=seed,
+            workers=workers,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def loader(self, split: str, *, batch_size: int, rank: int = 0, world_size: int = 1) -> DataLoader[Any]:
+        """Batches of a split in order, without augmentation."""
+        return make_loader(
+            self.dataset(split), batch_size=batch_size, shuffle=False, seed=0, rank=rank, world_size=world_size
+        )
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the decoded content of every split that was read, and which case is in which split."""
+        digest = hashlib.sha256()
+        for name in SPLITS:
+            digest.update(name.encode())
+            for case in self.split.cases.get(name, ()):
+                digest.update(case.id.encode() + b"\0")
+            if name in self._sets:
+                digest.update(self._sets[name].cache.fingerprint().encode())
+        return digest.hexdigest()

@@ -1,0 +1,75 @@
+"""`evaluate`: score a finished run on one split, once, and write the scores into its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from meddistill.config import Recipe
+from meddistill.config.load import check_recipe
+from meddistill.errors import RunError, unknown_name
+from meddistill.evaluation import make_gallery, score_cases, summarise
+from meddistill.files import write_json
+from meddistill.models import load_spec_and_weights
+from meddistill.teachers import load_teacher
+from meddistill.training.data import TaskData
+from meddistill.training.hardware import default_device
+from meddistill.training.run_folder import RunFolder, read_json
+
+
+def read_recipe(folder: RunFolder) -> Recipe:
+    """The resolved recipe of a run.
+
+    Raises:
+        RunError: the folder is not a run.
+    """
+    if not folder.config.is_file():
+        raise RunError(f"{folder.root} is not a run folder: config.yaml is missing")
+    return check_recipe(yaml.safe_load(folder.config.read_text(encoding="utf-8")))
+
+
+def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> dict[str, Any]:
+    """Score the chosen student on `split` and return the summary.
+
+    A split is scored once: a second call returns what the first one wrote, unless `again` is given.
+
+    Args:
+        run: a finished run folder.
+        split: one of `train`, `selection`, `calibration`, `test`.
+        again: score again and replace the files.
+
+    Raises:
+        RunError: not a finished run, or a split without cases.
+    """
+    folder = RunFolder(Path(run))
+    recipe = read_recipe(folder)
+    if not folder.finished:
+        raise RunError(f"{folder.root} is not finished; go on with `meddistill train ... --out {folder.root} --resume`")
+    if folder.summary(split).exists() and not again:
+        summary: dict[str, Any] = read_json(folder.summary(split))
+        return summary
+    data = TaskData.from_config(recipe.data)
+    if not data.split.cases.get(split):
+        raise RunError(unknown_name("split", split, [n for n, cases in data.split.cases.items() if cases]))
+    spec, student = load_spec_and_weights(folder.weights if recipe.training.keep == "best" else folder.last_weights)
+    device = default_device()
+    student.to(device).eval()
+    loader = data.loader(split, batch_size=recipe.training.batch_size)
+    table, reliability = score_cases(
+        student,
+        loader,
+        class_names=spec.class_names,
+        cases=data.cases(split),
+        device=device,
+    )
+    table.write_csv(folder.scores(split))
+    teacher = None
+    if recipe.teacher.path is not None and Path(recipe.teacher.path).exists():
+        teacher = load_teacher(recipe.teacher.path).to(device)
+    gallery = make_gallery(student, teacher, data.dataset(split), table)
+    gallery.save(folder.gallery(split))
+    summary = summarise(table, reliability, seed=recipe.seed)
+    write_json(folder.summary(split), summary)
+    return summary

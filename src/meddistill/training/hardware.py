@@ -1,0 +1,82 @@
+"""What the machine can do, asked of the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from importlib import metadata
+from typing import Any
+
+import torch
+
+_PACKAGES = (
+    "meddistill",
+    "torch",
+    "torchvision",
+    "lightning",
+    "monai",
+    "segmentation-models-pytorch",
+    "timm",
+    "numpy",
+    "scipy",
+    "pillow",
+)
+
+
+def has_fast_bf16(accelerator: str) -> bool:
+    """True where bfloat16 arithmetic runs in hardware on the accelerator in use.
+
+    Args:
+        accelerator: `"auto"`, `"cpu"`, `"gpu"` or `"mps"`, as in a recipe.
+    """
+    if accelerator in ("auto", "gpu") and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
+        return False
+    asks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, ask, bool)()) for ask in asks)
+
+
+def lightning_precision(precision: str, accelerator: str) -> str:
+    """The name Lightning gives to a recipe's precision: `auto` is bf16 exactly where it is fast."""
+    wanted = precision == "bf16" or (precision == "auto" and has_fast_bf16(accelerator))
+    return "bf16-mixed" if wanted else "32-true"
+
+
+def default_device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def describe() -> dict[str, Any]:
+    """Versions, processor, threads, accelerator and the command, for the run folder."""
+    return {
+        "command": shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "versions": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        named = []
+    return named[0] if named else platform.processor() or platform.machine()

@@ -1,0 +1,183 @@
+"""The Lightning shell round a method: it moves tensors and logs numbers, the method does the thinking."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from meddistill.config import TrainingConfig
+from meddistill.errors import RunError
+from meddistill.evaluation import dice_score
+from meddistill.losses import partial_cross_entropy
+from meddistill.methods import Batch, Method
+from meddistill.teachers import Teacher
+
+
+class DistillationModule(L.LightningModule):
+    """Student, method and frozen teacher in one training loop.
+
+    The teacher is kept out of the module tree, so that checkpoints, optimisers and DDP see the student alone.
+
+    Args:
+        student: network from (B, C, *S) in 0..1 to logits (B, K, *S).
+        method: what computes the loss.
+        teacher: frozen teacher, or None when the method needs none.
+        config: optimiser and schedule.
+        num_classes: K, background included.
+        seed: every epoch starts the random generators from (seed, epoch), so a resumed run agrees with an
+            uninterrupted one.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        method: Method,
+        teacher: Teacher | None,
+        config: TrainingConfig,
+        *,
+        num_classes: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.method = method
+        self.config = config
+        self.num_classes = num_classes
+        self.seed = seed
+        self._outside: dict[str, Teacher | None] = {"teacher": teacher}
+        self._unchecked: list[tuple[Tensor, list[str]]] = []
+        self._train_means = nn.ModuleDict()
+        self.selection_loss = MeanMetric()
+        self.selection_dice = MeanMetric()
+        self.prepared: Mapping[str, Any] | None = None
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The frozen teacher."""
+        return self._outside["teacher"]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Student logits."""
+        logits: Tensor = self.student(image)
+        return logits
+
+    def on_fit_start(self) -> None:
+        """Bring the teacher to the student's device."""
+        if self.teacher is not None:
+            self.teacher.to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        """Set the pace and the random generators of this epoch."""
+        self.method.on_epoch_start(self.current_epoch)
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Loss of one batch.
+
+        Raises:
+            RunError: the loss is not finite; names the cases of the batch.
+        """
+        teacher_logits = batch.get("teacher_logits")
+        if teacher_logits is None and self.teacher is not None and self.method.needs_teacher:
+            teacher_logits = self.teacher(batch["image"])
+        terms = self.method(self.student(batch["image"]), batch, teacher_logits)
+        loss = terms["loss"]
+        self._watch(loss.detach(), batch["case_id"], batch_index)
+        for name, term in terms.items():
+            self._mean(name).update(term.detach(), weight=len(batch["case_id"]))
+        return loss
+
+    def _mean(self, name: str) -> MeanMetric:
+        if name not in self._train_means:
+            self._train_means[name] = MeanMetric(nan_strategy="disable").to(self.device)
+        metric = self._train_means[name]
+        assert isinstance(metric, MeanMetric)
+        return metric
+
+    def _watch(self, loss: Tensor, case_ids: list[str], batch_index: int) -> None:
+        """Stop on a loss that is not finite; an accelerator is asked only every 50 batches, to keep it busy."""
+        self._unchecked.append((loss, case_ids))
+        if loss.device.type != "cpu" and (batch_index + 1) % 50:
+            return
+        self._check_losses()
+
+    def _check_losses(self) -> None:
+        unchecked, self._unchecked = self._unchecked, []
+        for loss, case_ids in unchecked:
+            value = float(loss)
+            if not math.isfinite(value):
+                raise RunError(
+                    f"the loss became {value} in epoch {self.current_epoch} on the cases {', '.join(case_ids)}; "
+                    "lower training.lr, set training.gradient_clip, or look at these cases"
+                )
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Cross-entropy and mean Dice on the selection split; cases empty in both masks are left out of Dice."""
+        logits = self.student(batch["image"]).float()
+        cases = len(batch["case_id"])
+        self.selection_loss.update(partial_cross_entropy(logits, batch["label"]), weight=cases)
+        dice = dice_score(logits.argmax(1), batch["label"], num_classes=self.num_classes)
+        known = torch.nan_to_num(dice)
+        self.selection_dice.update(known, weight=torch.isfinite(dice).to(known.dtype))
+
+    def training_means(self) -> dict[str, float]:
+        """Mean of each loss term over the epoch, then forget it."""
+        self._check_losses()
+        means = {f"train_{name}": float(metric.compute()) for name, metric in self._train_means.items()}
+        self._train_means.clear()
+        return means
+
+    def selection_means(self) -> dict[str, float]:
+        """Loss and Dice on the selection split, then forget them."""
+        means = {
+            "selection_loss": float(self.selection_loss.compute()),
+            "selection_dice": float(self.selection_dice.compute()),
+        }
+        self.selection_loss.reset()
+        self.selection_dice.reset()
+        return means
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the method prepared."""
+        checkpoint["method"] = dict(self.method.state_dict())
+        checkpoint["state_dict"] = {
+            name: value for name, value in checkpoint["state_dict"].items() if name.startswith("student.")
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore what the method prepared."""
+        self.method.load_state_dict(checkpoint["method"])
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser over the student's parameters and, unless constant, a schedule by epoch."""
+        optimizer = build_optimizer(self.student, self.config)
+        schedule = build_schedule(optimizer, self.config)
+        return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def build_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """The optimiser that the recipe names."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, config: TrainingConfig
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    """The learning-rate schedule that the recipe names, stepped once per epoch; None for a constant rate."""
+    if config.scheduler == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs)
+    if config.scheduler == "step":
+        return torch.optim.lr_scheduler.StepLR(optimizer, config.step_epochs, config.step_factor)
+    return None

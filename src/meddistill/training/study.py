@@ -1,0 +1,186 @@
+"""`study`: every row of a recipe with every seed, in the right order, several at a time, resumable."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meddistill.config import Recipe, load_recipe, recipe_to_yaml
+from meddistill.config.load import check_recipe, merge, read_recipe_mapping
+from meddistill.errors import ConfigError, RunError, unknown_name
+from meddistill.files import write_text
+from meddistill.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One cell of a study: a row of the table with one seed."""
+
+    row: str
+    seed: int
+    recipe: Recipe
+    folder: Path
+    needs: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder."""
+        return f"{self.row}-s{self.seed}"
+
+
+def plan_study(name: str, out: Path, overrides: Mapping[str, Any] | None = None) -> tuple[Recipe, list[PlannedRun]]:
+    """Read a study recipe and list its runs, teachers before the students that need them.
+
+    Overrides apply to every row. A teacher given as `row` becomes the run of that row with the same seed.
+
+    Raises:
+        ConfigError: no study section, an unknown row, or rows that need each other in a circle.
+    """
+    study_recipe = load_recipe(name, overrides)
+    if study_recipe.study is None:
+        raise ConfigError(f"recipe {name} has no study section with rows and seeds; use `meddistill train {name}`")
+    base = merge(read_recipe_mapping(name), overrides or {})
+    base["study"] = None
+    rows = study_recipe.study.rows
+    resolved: dict[str, dict[str, Any]] = {
+        row: merge(merge(base, changes or {}), overrides or {}) for row, changes in rows.items()
+    }
+    runs = [
+        _planned(row, seed, resolved, out) for seed in study_recipe.study.seeds for row in _in_order(resolved)
+    ]
+    return study_recipe, runs
+
+
+def _teacher_row(mapping: Mapping[str, Any]) -> str | None:
+    row: str | None = (mapping.get("teacher") or {}).get("row")
+    return row
+
+
+def _in_order(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Row names, each after the row that its teacher comes from."""
+    ordered: list[str] = []
+
+    def place(row: str, above: tuple[str, ...]) -> None:
+        if row in above:
+            raise ConfigError(f"study rows need each other as teachers in a circle: {' -> '.join((*above, row))}")
+        if row not in rows:
+            raise ConfigError("teacher.row: " + unknown_name("row", row, rows))
+        teacher = _teacher_row(rows[row])
+        if teacher is not None:
+            place(teacher, (*above, row))
+        if row not in ordered:
+            ordered.append(row)
+
+    for row in rows:
+        place(row, ())
+    return ordered
+
+
+def _planned(row: str, seed: int, rows: Mapping[str, Mapping[str, Any]], out: Path) -> PlannedRun:
+    mapping = merge(rows[row], {"seed": seed, "name": rows[row]["name"]})
+    needs = _teacher_row(mapping)
+    if needs is not None:
+        mapping = merge(mapping, {"teacher": {"row": None, "path": str(out / "runs" / f"{needs}-s{seed}")}})
+    recipe = check_recipe(mapping)
+    return PlannedRun(
+        row, seed, recipe, out / "runs" / f"{row}-s{seed}", needs=f"{needs}-s{seed}" if needs else None
+    )
+
+
+def run_study(
+    runs: list[PlannedRun], out: Path, *, jobs: int = 1, say: Callable[[str], None] = print
+) -> None:
+    """Train and evaluate all runs that are not finished, `jobs` at a time, each in a process of its own.
+
+    Calling it again after an interruption goes on where it stopped.
+
+    Raises:
+        RunError: at least one run failed; the others were finished first.
+    """
+    waiting = [run for run in runs if not _complete(run)]
+    done = {run.name for run in runs} - {run.name for run in waiting}
+    if done:
+        say(f"{len(done)} of {len(runs)} runs are finished already")
+    failed: dict[str, str] = {}
+    stop = threading.Event()
+    with ThreadPoolExecutor(jobs) as pool:
+        active: dict[Future[str | None], PlannedRun] = {}
+        try:
+            while waiting or active:
+                _start_ready(pool, active, waiting, done, failed, out, jobs, stop)
+                finished, _ = wait(active, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    run = active.pop(future)
+                    problem = future.result()
+                    if problem is None:
+                        done.add(run.name)
+                        say(f"[{len(done)}/{len(runs)}] {run.name} finished")
+                    else:
+                        failed[run.name] = problem
+                        say(f"{run.name} failed: {problem}")
+        except KeyboardInterrupt:
+            stop.set()
+            raise
+    if failed:
+        name, problem = next(iter(failed.items()))
+        raise RunError(f"{len(failed)} of {len(runs)} runs failed, first {name}: {problem}")
+
+
+def _complete(run: PlannedRun) -> bool:
+    folder = RunFolder(run.folder)
+    return folder.finished and folder.summary().exists()
+
+
+def _start_ready(
+    pool: ThreadPoolExecutor,
+    active: dict[Future[str | None], PlannedRun],
+    waiting: list[PlannedRun],
+    done: set[str],
+    failed: dict[str, str],
+    out: Path,
+    jobs: int,
+    stop: threading.Event,
+) -> None:
+    """Start waiting runs whose teacher is there; give up those whose teacher failed."""
+    for run in list(waiting):
+        if run.needs in failed:
+            failed[run.name] = f"its teacher {run.needs} failed"
+            waiting.remove(run)
+        elif len(active) < jobs and (run.needs is None or run.needs in done):
+            waiting.remove(run)
+            active[pool.submit(_train_process, run, out, jobs, stop)] = run
+
+
+def _train_process(run: PlannedRun, out: Path, jobs: int, stop: threading.Event) -> str | None:
+    """Run one training as `meddistill train` would; returns None, or the last line it printed when it failed."""
+    config = out / "recipes" / f"{run.name}.yaml"
+    write_text(config, recipe_to_yaml(run.recipe))
+    log = out / "logs" / f"{run.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    command = [sys.executable, "-m", "meddistill", "train", str(config), "--out", str(run.folder), "--resume"]
+    with open(log, "a", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+        while True:
+            try:
+                code = process.wait(timeout=0.5)
+                break
+            except subprocess.TimeoutExpired:
+                if stop.is_set():
+                    process.terminate()
+    if code == 0:
+        return None
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("error: ") if lines else f"exit code {code}"
