@@ -6,14 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from meddistill.config.schema import Recipe
+from meddistill.config.schema import Recipe, Section
 from meddistill.errors import ConfigError, unknown_name
+
+
+S = TypeVar("S", bound=Section)
 
 
 class _Loader(yaml.SafeLoader):
@@ -174,10 +177,7 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
     Raises:
         ConfigError: the first thing wrong, in one line.
     """
-    try:
-        recipe = Recipe.model_validate(dict(mapping))
-    except ValidationError as error:
-        raise ConfigError(_one_line(error.errors()[0])) from error
+    recipe = check_section(Recipe, mapping)
     if len(recipe.data.size) == 3 and recipe.data.source.kind != "phantom":
         raise ConfigError("data.size: three sizes were given, but this source holds 2D images; give [height, width]")
     from meddistill.methods import create_method
@@ -185,6 +185,18 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
     create_method(**recipe.method)
     _check_study(recipe)
     return recipe
+
+
+def check_section(kind: type[S], mapping: Mapping[str, Any]) -> S:
+    """Check one section of a recipe.
+
+    Raises:
+        ConfigError: the first thing wrong, in one line.
+    """
+    try:
+        return kind.model_validate(dict(mapping))
+    except ValidationError as error:
+        raise ConfigError(_one_line(kind, error.errors()[0])) from error
 
 
 def _check_study(recipe: Recipe) -> None:
@@ -197,10 +209,10 @@ def recipe_to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _one_line(error: ErrorDetails) -> str:
+def _one_line(kind: type[BaseModel], error: ErrorDetails) -> str:
     where = [str(part) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
-        fields = _fields_at(Recipe, where[:-1])
+        fields = _fields_at(kind, where[:-1])
         readable = ".".join(_without_tags(where))
         return f"{readable}: " + unknown_name("key", where[-1], fields)
     readable = ".".join(_without_tags(where)) or "recipe"

@@ -53,28 +53,26 @@ def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) ->
     return PhantomSource(config.cases, size=size, seed=config.seed, normal_fraction=config.normal_fraction)
 
 
-def build_split(config: DataConfig, source: Source) -> Split:
+def divide(config: DataConfig, source: Source) -> Split:
     """The cases of each split, as the recipe asks.
 
     Split lists that are not found as given are looked for below the root of a folder source.
 
     Raises:
-        DataError: a list cannot be read, names unknown cases, or a group would be divided.
+        DataError: a list cannot be read or names unknown cases.
     """
     root = Path(getattr(config.source, "root", "."))
     files = {
         name: path if (path := Path(file)).is_file() else root / file
         for name, file in (config.splits.files or {}).items()
     }
-    split = split_cases(
+    return split_cases(
         source,
         files=files or None,
         fractions=config.splits.fractions,
         carve=config.splits.carve,
         seed=config.splits.seed,
     )
-    check_no_leak(split)
-    return split
 
 
 @dataclass
@@ -91,14 +89,16 @@ class TaskData:
         """Scan the source and divide it.
 
         Raises:
-            DataError: see `build_source` and `build_split`.
+            DataError: see `build_source` and `divide`; or a group lies in two splits.
         """
         source = build_source(config.source, size=tuple(config.size))
         if len(config.size) != source.dims:
             raise ConfigError(
                 f"data.size has {len(config.size)} numbers but the images have {source.dims} axes; give {source.dims}"
             )
-        return cls(config, source, build_split(config, source))
+        split = divide(config, source)
+        check_no_leak(split)
+        return cls(config, source, split)
 
     @property
     def num_classes(self) -> int:

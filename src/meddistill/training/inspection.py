@@ -1,0 +1,68 @@
+"""What `meddistill inspect` looks at: a folder, a manifest, or the data of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from meddistill.config import load_recipe
+from meddistill.config.load import check_section, merge
+from meddistill.config.schema import DataConfig
+from meddistill.data import split_cases
+from meddistill.data.case import Source, Split
+from meddistill.data.inspect import Inspection, inspect_source
+from meddistill.errors import ConfigError
+from meddistill.training.data import build_source, divide
+
+_NAMES = {"train": "train", "selection": "selection", "val": "selection", "test": "test"}
+
+
+def inspect_data(
+    data: str, *, files: Mapping[str, Path] | None = None, overrides: Mapping[str, Any] | None = None
+) -> Inspection:
+    """Inspect a data set and, where one is known, its split.
+
+    Args:
+        data: a class-folder tree, a `.csv` manifest, or a recipe. A tree's own `splits/*.json` lists (with `train`,
+            `val`, `selection` or `test` in their names) are used when no `files` are given.
+        files: JSON lists by split name.
+        overrides: for a recipe, values laid over it; for a folder or manifest, options of its source.
+
+    Raises:
+        DataError: the source cannot be scanned at all.
+        ConfigError: an unknown option.
+    """
+    path = Path(data)
+    if path.is_dir():
+        source = _source({"kind": "folder", "root": data}, overrides)
+        lists = dict(files or {}) or _own_lists(path)
+        return inspect_source(source, split_cases(source, files=lists) if lists else None)
+    if path.suffix == ".csv":
+        source = _source({"kind": "manifest", "file": data}, overrides)
+        return inspect_source(source, _own_split(source))
+    if not path.exists() and ("/" in data or "\\" in data) and path.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"{data} does not exist; give a folder, a .csv manifest or a recipe")
+    recipe = load_recipe(data, overrides)
+    source = build_source(recipe.data.source, size=tuple(recipe.data.size))
+    return inspect_source(source, divide(recipe.data, source))
+
+
+def _source(defaults: dict[str, Any], overrides: Mapping[str, Any] | None) -> Source:
+    """A source from its kind and the options given on the command line, checked as in a recipe."""
+    section = merge(defaults, overrides or {})
+    config = check_section(DataConfig, {"source": section, "size": [1, 1]})
+    return build_source(config.source)
+
+
+def _own_lists(root: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for file in sorted((root / "splits").glob("*.json")):
+        for part, name in _NAMES.items():
+            if part in file.stem.lower() and name not in found:
+                found[name] = file
+    return found
+
+
+def _own_split(source: Source) -> Split | None:
+    return split_cases(source) if any(case.split for case in source.cases) else None
