@@ -121,6 +121,7 @@ class TrainingConfig(Section):
     nodes: Positive = 1
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     sync_batchnorm: bool = False
+    channels_last: bool = False
     workers: NotNegative = 0
     calibration: Literal["nll", "ece"] = "nll"
     keep: Literal["best", "last"] = "best"

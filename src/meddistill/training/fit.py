@@ -65,6 +65,11 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     student = spec.build()
     method = create_method(**recipe.method)
     teacher = _teacher(recipe, method, spec)
+    if recipe.training.channels_last:
+        layout = torch.channels_last if spec.dims == 2 else torch.channels_last_3d
+        student.to(memory_format=layout)
+        if teacher is not None:
+            teacher.to(memory_format=layout)
     resumed = restore_torch_state(folder.checkpoint) if resume and folder.checkpoint.exists() else None
     found: dict[str, Any] = {}
     if resumed is None:
