@@ -1,0 +1,76 @@
+"""What only whole processes can show: being killed, and training together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from meddistill.training.fit import fit
+from meddistill.training.run_folder import RunFolder
+from tests.recipes import PACED, tiny_recipe, write_recipe
+from tests.training.test_fit import history
+
+
+def start(recipe, out, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "meddistill", "train", str(recipe), "--out", str(out), *options]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
+
+
+def wait_for_epoch(run: RunFolder, epochs: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while run.read_state().get("epochs_done", 0) < epochs:
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline, "no epoch was finished within two minutes"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("augment", ["none", "light"])
+def test_killed_in_an_epoch_and_resumed_ends_bit_identical(tmp_path, teacher_run, augment):
+    changes = {
+        "teacher": {"path": str(teacher_run.root)},
+        "method": PACED,
+        "data": {"augment": augment},
+        "training": {"epochs": 12, "batch_size": 2},
+    }
+    whole = fit(tiny_recipe(**changes), tmp_path / "whole")
+    recipe = write_recipe(tmp_path, **changes)
+    killed = RunFolder(tmp_path / "killed")
+    process = start(recipe, killed.root)
+    wait_for_epoch(killed, 2, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not killed.finished
+    done = killed.read_state()["epochs_done"]
+    assert 2 <= done < 12
+
+    resumed = start(recipe, killed.root, "--resume")
+    assert resumed.wait(timeout=240) == 0, resumed.stderr.read().decode()
+    assert killed.finished
+    for name in ("last_weights", "weights"):
+        expected, found = load_file(getattr(whole, name)), load_file(getattr(killed, name))
+        assert all(torch.equal(expected[key], found[key]) for key in expected)
+    columns = ("epoch", "train_loss", "selection_dice", "threshold")
+    assert [[row[c] for c in columns] for row in history(killed)] == [
+        [row[c] for c in columns] for row in history(whole)
+    ]
+
+
+def test_two_processes_give_the_loss_of_one(tmp_path):
+    """DDP by flags alone, over gloo; instance norm, so that a half batch is normalised as in the whole one."""
+    model = {"name": "monai/basicunet", "options": {"features": [4, 4, 4, 4, 4, 4]}}
+    recipe = write_recipe(tmp_path, model=model)
+    single = start(recipe, tmp_path / "one")
+    assert single.wait(timeout=240) == 0, single.stderr.read().decode()
+    flags = ["--training.accelerator", "cpu", "--training.devices", "2", "--training.strategy", "ddp"]
+    double = start(recipe, tmp_path / "two", *flags)
+    assert double.wait(timeout=240) == 0, double.stderr.read().decode()
+    one, two = history(RunFolder(tmp_path / "one")), history(RunFolder(tmp_path / "two"))
+    for column in ("train_loss", "selection_loss"):
+        assert [float(row[column]) for row in two] == pytest.approx([float(row[column]) for row in one], rel=1e-4)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from meddistill.errors import ConfigError
+from meddistill.training.study import plan_study
+from tests.recipes import tiny
+
+
+def study_file(folder: Path, rows, **study) -> str:
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump(tiny() | {"study": {"rows": rows, "baseline": next(iter(rows)), **study}}))
+    return str(file)
+
+
+def test_every_row_meets_every_seed_and_teachers_come_first(tmp_path):
+    rows = {"kd": {"teacher": {"row": "iid"}, "method": {"name": "distillation"}}, "iid": {}}
+    _, runs = plan_study(study_file(tmp_path, rows, seeds=[3, 5]), tmp_path / "out")
+    assert [run.name for run in runs] == ["iid-s3", "kd-s3", "iid-s5", "kd-s5"]
+    student = runs[1]
+    assert student.needs == "iid-s3"
+    assert student.recipe.teacher.path == str(tmp_path / "out" / "runs" / "iid-s3")
+    assert student.recipe.seed == 3
+    assert student.recipe.study is None
+
+
+def test_overrides_reach_every_row(tmp_path):
+    rows = {"a": {"training": {"epochs": 9}}, "b": {}}
+    _, runs = plan_study(study_file(tmp_path, rows), tmp_path / "out", {"training": {"epochs": 1}})
+    assert [run.recipe.training.epochs for run in runs] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"a": {"teacher": {"row": "b"}}, "b": {"teacher": {"row": "a"}}}, "in a circle: a -> b -> a"),
+        ({"iid": {}, "kd": {"teacher": {"row": "idd"}}}, "unknown row 'idd'; did you mean 'iid'"),
+        ({"iid": {"training": {"epoch": 1}}}, "did you mean 'epochs'"),
+    ],
+)
+def test_impossible_rows_are_refused_before_anything_runs(tmp_path, rows, said):
+    with pytest.raises(ConfigError, match=said):
+        plan_study(study_file(tmp_path, rows), tmp_path / "out")
+
+
+def test_a_recipe_without_rows_is_no_study(tmp_path):
+    file = tmp_path / "plain.yaml"
+    file.write_text(yaml.safe_dump(tiny()))
+    with pytest.raises(ConfigError, match="has no study section"):
+        plan_study(str(file), tmp_path / "out")
