@@ -1,1 +1,28 @@
-"""Published losses as pure functions on channel-first N-D tensors, with a thin module for each."""
+"""Losses on channel-first tensors of any dimension: a pure function each, and a module that stores its arguments."""
+
+from meddistill.losses.checks import IGNORE_INDEX
+from meddistill.losses.cross_entropy import (
+    CrossEntropy,
+    PartialCrossEntropy,
+    cross_entropy,
+    partial_cross_entropy,
+)
+from meddistill.losses.entropy import PredictionEntropy, prediction_entropy
+from meddistill.losses.kl import KLDivergence, kl_divergence
+from meddistill.losses.reduce import masked_mean
+from meddistill.losses.svls import LabelSmoothingMap, label_smoothing_map
+
+__all__ = [
+    "IGNORE_INDEX",
+    "CrossEntropy",
+    "KLDivergence",
+    "LabelSmoothingMap",
+    "PartialCrossEntropy",
+    "PredictionEntropy",
+    "cross_entropy",
+    "kl_divergence",
+    "label_smoothing_map",
+    "masked_mean",
+    "partial_cross_entropy",
+    "prediction_entropy",
+]

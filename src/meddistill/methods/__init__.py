@@ -1,1 +1,53 @@
 """Ways to train a student, one file per paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from meddistill.methods.base import Batch, Context, Method
+from meddistill.methods.checks import build
+from meddistill.methods.distillation import Distillation
+from meddistill.methods.paced import PacedDistillation
+from meddistill.methods.supervised import Supervised
+
+METHODS: dict[str, Callable[..., Method]] = {
+    "supervised": Supervised,
+    "distillation": Distillation,
+    "paced": PacedDistillation,
+}
+"""The methods that a recipe can name."""
+
+
+def create_method(name: str, **options: Any) -> Method:
+    """Build the method that a recipe names.
+
+    Args:
+        name: one of `METHODS`.
+        options: keyword arguments of its class.
+
+    Raises:
+        ConfigError: the name or an option is unknown, or a value is out of range.
+
+    Example:
+        >>> create_method("paced", mode="tpl", beta=0.9).beta
+        0.9
+        >>> create_method("paced", bta=0.9)
+        Traceback (most recent call last):
+        ...
+        meddistill.errors.ConfigError: unknown option of method paced 'bta'; did you mean 'beta' or 'cpl_beta'?
+    """
+    method: Method = build("method", name, METHODS, options)
+    return method
+
+
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Context",
+    "Distillation",
+    "Method",
+    "PacedDistillation",
+    "Supervised",
+    "create_method",
+]
