@@ -96,7 +96,7 @@ def test_a_round_trip_keeps_the_error():
 
 
 @pytest.mark.parametrize(
-    "value", [{}, {"counts": [1], "accuracy": [1.0, 1.0], "confidence": [1.0, 1.0]}, {"counts": "x"}]
+    "value", [{}, {"count": [1], "accuracy": [1.0, 1.0], "confidence": [1.0, 1.0]}, {"count": "x"}]
 )
 def test_other_dictionaries_are_refused(value: dict[str, object]):
     with pytest.raises(DataError, match="not reliability bins"):

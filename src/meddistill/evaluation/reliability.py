@@ -103,14 +103,14 @@ class ReliabilityBins:
         return float((self.accuracy_sum - self.confidence_sum).abs().sum() / self.total)
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Plain numbers for JSON: `counts`, `accuracy`, `confidence`, one entry per bin.
+        """Plain numbers for JSON: `count`, `accuracy`, `confidence`, one entry per bin.
 
         Example:
             >>> ReliabilityBins(num_bins=2).to_dict()
-            {'counts': [0, 0], 'accuracy': [0.0, 0.0], 'confidence': [0.0, 0.0]}
+            {'count': [0, 0], 'accuracy': [0.0, 0.0], 'confidence': [0.0, 0.0]}
         """
         return {
-            "counts": self.counts.tolist(),
+            "count": self.counts.tolist(),
             "accuracy": self.accuracy.tolist(),
             "confidence": self.confidence.tolist(),
         }
@@ -123,7 +123,7 @@ class ReliabilityBins:
             DataError: a list is missing or the lists differ in length.
         """
         try:
-            columns = zip(value["counts"], value["accuracy"], value["confidence"], strict=True)
+            columns = zip(value["count"], value["accuracy"], value["confidence"], strict=True)
             rows = torch.tensor([*columns], dtype=torch.float64)
             bins = cls(len(rows))
             bins.counts = rows[:, 0].long()
@@ -131,7 +131,7 @@ class ReliabilityBins:
             bins.confidence_sum = rows[:, 2] * rows[:, 0]
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(
-                "these are not reliability bins: counts, accuracy and confidence of one length each"
+                "these are not reliability bins: count, accuracy and confidence of one length each"
             ) from error
         return bins
 
