@@ -1,0 +1,195 @@
+"""The drawings of a run's page, one function each; each says in words what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from meddistill.report.numbers import compact, number
+from meddistill.report.reading import History, to_number
+from meddistill.report.svg import DASHES, GRID, INK, MUTED, SERIES, Drawing, Picture, drawing
+
+Points = list[tuple[float, float]]
+PACING_COLUMNS = {
+    "threshold": "threshold",
+    "cpl_threshold": "label threshold (cpl)",
+    "share_in_use": "share of pixels in use",
+}
+
+
+def curve(history: History, column: str) -> Points:
+    """The points (epoch, value) of a column where the value is known.
+
+    Example:
+        >>> curve({"epoch": [0.0, 1.0], "train_loss": [0.7, None]}, "train_loss")
+        [(0.0, 0.7)]
+    """
+    values = history.get(column, [])
+    epochs = history.get("epoch") or [float(position) for position in range(len(values))]
+    return [(x, y) for x, y in zip(epochs, values, strict=False) if x is not None and y is not None]
+
+
+def loss_curves(history: History, best_epoch: float | None = None) -> Picture | None:
+    """All losses by epoch: the training loss and its terms, and the loss on the selection split."""
+    names = [name for name in history if name.startswith("train_") or name == "selection_loss"]
+    lines = {name: points for name in names if (points := curve(history, name))}
+    if not lines:
+        return None
+    labels = {name: name.removeprefix("train_").replace("_", " ") for name in lines}
+    labels |= {"train_loss": "training loss", "selection_loss": "selection loss"}
+    with drawing(2.9) as canvas:
+        axes = _epoch_axes(canvas, ylabel="loss")
+        _draw_lines(axes, {labels[name]: points for name, points in lines.items()})
+        _mark_epoch(axes, best_epoch)
+        _legend(canvas.figure, axes)
+    ends = [f"{labels[name]} from {compact(pts[0][1])} to {compact(pts[-1][1])}" for name, pts in lines.items()]
+    return canvas.picture("Losses", f"Epochs {lines_span(lines.values())}: {'; '.join(ends)}.")
+
+
+def selection_curve(history: History, best_epoch: float | None = None) -> Picture | None:
+    """Dice on the selection split by epoch, with the chosen epoch marked."""
+    points = curve(history, "selection_dice")
+    if not points:
+        return None
+    chosen = next((point for point in points if point[0] == best_epoch), None)
+    with drawing(2.9) as canvas:
+        axes = _epoch_axes(canvas, ylabel="Dice on the selection split")
+        axes.plot(*zip(*points, strict=True), color=SERIES[0], marker="o" if len(points) < 3 else "")
+        _mark_epoch(axes, best_epoch)
+        if chosen:
+            axes.plot(*chosen, marker="o", markersize=7, color=SERIES[1], linestyle="none")
+    alt = f"Selection Dice starts at {number(points[0][1])} and ends at {number(points[-1][1])}."
+    if chosen:
+        alt += f" Epoch {chosen[0]:.0f} was chosen, with {number(chosen[1])}."
+    return canvas.picture("Selection Dice and the chosen epoch", alt)
+
+
+def pacing_curve(history: History) -> Picture | None:
+    """The curriculum: thresholds and the share of pixels in use, by epoch."""
+    lines = {label: pts for name, label in PACING_COLUMNS.items() if (pts := curve(history, name))}
+    if not lines:
+        return None
+    with drawing(2.9) as canvas:
+        axes = _epoch_axes(canvas, ylabel="confidence, or share of pixels", ylim=(-0.03, 1.03))
+        _draw_lines(axes, lines, drawstyle="steps-post")
+        _legend(canvas.figure, axes)
+    ends = [f"{label} from {compact(pts[0][1])} to {compact(pts[-1][1])}" for label, pts in lines.items()]
+    return canvas.picture("Pacing", f"Epochs {lines_span(lines.values())}: {'; '.join(ends)}.")
+
+
+def reliability(bins: Mapping[str, Any], who: str, ece: Any = None) -> Picture | None:
+    """Accuracy against confidence by bin, with the share of pixels in each bin beneath.
+
+    Args:
+        bins: `counts` (or `count`), `accuracy` and `confidence`, one value a bin; empty bins may hold null.
+        who: whose probabilities these are.
+        ece: their expected calibration error, if known.
+    """
+    rows = _filled_bins(bins)
+    if not rows:
+        return None
+    edges = len(bins["accuracy"])
+    with drawing(4.4) as canvas:
+        upper, lower = canvas.figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        _draw_gaps(upper, rows, 1 / edges)
+        total = sum(count for count, _, _ in rows)
+        centres = [_centre(confidence, edges) for _, _, confidence in rows]
+        lower.bar(centres, [c / total for c, _, _ in rows], width=0.9 / edges, color=MUTED)
+        lower.set(xlabel="confidence", ylabel="share of\npixels", xlim=(0, 1), ylim=(0, None))
+    over = sum(count * (confidence - accuracy) for count, accuracy, confidence in rows) / total
+    leaning = "over-confident" if over > 0 else "under-confident"
+    known = f"ECE {number(ece, 4)}; " if to_number(ece) is not None else ""
+    alt = f"{who}: {known}{leaning} by {number(abs(over), 3)} on average over {number(total, 0)} pixels."
+    return canvas.picture(who, alt)
+
+
+def dice_by_case(scores: Sequence[Mapping[str, str]]) -> Picture | None:
+    """Every defined Dice score as a dot, grouped by stratum, with each stratum's median."""
+    groups: dict[str, list[float]] = {}
+    for row in scores:
+        if (dice := to_number(row.get("dice"))) is not None:
+            groups.setdefault(row.get("stratum") or "all", []).append(dice)
+    if not groups:
+        return None
+    with drawing(1.1 + 0.5 * len(groups)) as canvas:
+        axes = canvas.axes(xlabel="Dice of a case", xlim=(-0.02, 1.02))
+        for level, values in enumerate(groups.values()):
+            axes.plot(sorted(values), _spread(len(values), level), "o", color=SERIES[0], alpha=0.55, markersize=3.5)
+            axes.plot([_median(values)] * 2, [level - 0.34, level + 0.34], color=SERIES[1], linewidth=2.5)
+        axes.set_yticks(range(len(groups)), [f"{name} ({len(values)})" for name, values in groups.items()])
+        axes.set_ylim(len(groups) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+    parts = [f"{name}: median {number(_median(v))}, lowest {number(min(v))}" for name, v in groups.items()]
+    return canvas.picture("Dice of every case", f"Dots are cases, bars are medians. {'; '.join(parts)}.")
+
+
+def lines_span(lines: Any) -> str:
+    """First and last epoch of some curves, as `0 to 39`."""
+    epochs = [x for points in lines for x, _ in points]
+    return f"{min(epochs):.0f} to {max(epochs):.0f}"
+
+
+def _epoch_axes(canvas: Drawing, **options: Any) -> Any:
+    axes = canvas.axes(xlabel="epoch", **options)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    return axes
+
+
+def _draw_lines(axes: Any, lines: Mapping[str, Points], **options: Any) -> None:
+    for position, (label, points) in enumerate(lines.items()):
+        style = position % len(SERIES)
+        marker = "o" if len(points) < 3 else ""
+        x, y = zip(*points, strict=True)
+        axes.plot(x, y, label=label, color=SERIES[style], linestyle=DASHES[style], marker=marker, **options)
+
+
+def _mark_epoch(axes: Any, epoch: float | None) -> None:
+    if epoch is None:
+        return
+    axes.axvline(epoch, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+    left, right = axes.get_xlim()
+    side = "right" if epoch > (left + right) / 2 else "left"
+    text = f" chosen epoch {epoch:.0f} "
+    axes.annotate(text, (epoch, 1.0), xycoords=("data", "axes fraction"), ha=side, va="top", color=INK)
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=2, handlelength=2.6)
+
+
+def _filled_bins(bins: Mapping[str, Any]) -> list[tuple[float, float, float]]:
+    given = {"counts": bins.get("count", []), **bins}
+    columns = [[to_number(value) for value in given.get(name, [])] for name in ("counts", "accuracy", "confidence")]
+    rows = zip(*columns, strict=False)
+    return [(c, a, p) for c, a, p in rows if c is not None and c > 0 and a is not None and p is not None]
+
+
+def _centre(confidence: float, bins: int) -> float:
+    return (min(int(confidence * bins), bins - 1) + 0.5) / bins
+
+
+def _draw_gaps(axes: Any, rows: Sequence[tuple[float, float, float]], width: float) -> None:
+    bins = round(1 / width)
+    for _, accuracy, confidence in rows:
+        centre = _centre(confidence, bins)
+        axes.bar(centre, accuracy, width=0.9 * width, color=SERIES[0], alpha=0.75)
+        axes.bar(
+            centre, confidence - accuracy, bottom=accuracy, width=0.9 * width,
+            facecolor="none", edgecolor=SERIES[1], hatch="////", linewidth=1.0,
+        )  # fmt: skip
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 2)))
+    axes.set(ylabel="accuracy", ylim=(0, 1))
+    axes.set_aspect("auto")
+    axes.tick_params(labelbottom=False)
+    axes.grid(color=GRID)
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def _spread(count: int, level: int) -> list[float]:
+    """Heights round `level` that keep neighbouring dots apart, the same each time."""
+    return [level + ((position * 0.618) % 1.0 - 0.5) * 0.5 for position in range(count)]

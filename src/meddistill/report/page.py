@@ -1,0 +1,193 @@
+"""`write_report`: the page of one run, made from the files of its folder and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meddistill.files import write_text
+from meddistill.report import figures
+from meddistill.report.numbers import ABSENT, duration, interval, magnitude, metric, number, score
+from meddistill.report.overlays import case_views
+from meddistill.report.reading import RunContent, read_run, to_number
+from meddistill.report.svg import Picture
+from meddistill.report.tables import case_table, history_table, settings
+from meddistill.report.templates import render
+from meddistill.report.verdict import count_sentences, mapping, method_name, student_name, teacher_name, verdict
+from meddistill.training.run_folder import RunFolder
+
+_CARD_METRICS = ("dice", "iou", "hd95", "ece")
+
+
+@dataclass(frozen=True)
+class Card:
+    """One key figure: its name, the number as text, and a line beneath."""
+
+    label: str
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric of the test split in words; `teacher` is the teacher's score before training, or a dash."""
+
+    label: str
+    meaning: str
+    mean: str
+    interval: str
+    cases: str
+    teacher: str = ABSENT
+
+
+def write_report(run: Path | RunFolder) -> Path:
+    """Write `report.html` of a run: one page that needs no other file and no network.
+
+    A run that is still training, or lacks some of its files, gets a page that says what is missing.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        The file written, `report.html` in the run folder; it is replaced in one step.
+
+    Raises:
+        RunError: the folder does not exist or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> page = write_report(Path(tempfile.mkdtemp()))
+        >>> page.name, "config.yaml is not in the run folder" in page.read_text(encoding="utf-8")
+        ('report.html', True)
+    """
+    folder = run if isinstance(run, RunFolder) else RunFolder(Path(run))
+    write_text(folder.report, run_page(read_run(folder)))
+    return folder.report
+
+
+def run_page(content: RunContent) -> str:
+    """The page of a run as HTML.
+
+    Args:
+        content: what `read_run` found.
+    """
+    return render(
+        "run.html",
+        title=str(content.config.get("name") or content.root.resolve().name),
+        method=method_name(content),
+        student=student_name(content),
+        teacher=teacher_name(content),
+        verdict=verdict(content),
+        progress=_progress(content),
+        missing=content.missing,
+        cards=_cards(content),
+        metrics=_metric_rows(mapping(content.summary.get("metrics")), content.teacher),
+        classes=_class_rows(content.summary),
+        dice_picture=figures.dice_by_case(content.scores),
+        curves=_curves(content),
+        pacing=figures.pacing_curve(content.history),
+        history=history_table(content.history),
+        reliability=_reliability(content),
+        temperature=to_number(content.calibration.get("temperature")),
+        criterion=content.calibration.get("criterion"),
+        cases=case_views(content.gallery, content.model.get("class_names") or ()) if content.gallery else (),
+        legend=_legend(content),
+        table=case_table(content.scores),
+        counts=count_sentences(mapping(content.summary.get("counts"))),
+        policy=content.summary.get("policy"),
+        config_text=content.config_text,
+        environment=tuple(settings(content.environment)),
+        teacher_check=tuple(settings(content.teacher)),
+    )
+
+
+def _progress(content: RunContent) -> str:
+    """What the reader must know of a training that has not ended; empty for a finished run."""
+    state, done = content.state.get("state"), to_number(content.state.get("epochs_done"))
+    if state == "finished" or not content.state:
+        return ""
+    planned = to_number(mapping(content.config.get("training")).get("epochs"))
+    span = "" if done is None else f", {done:.0f}{f' of {planned:.0f}' if planned else ''} epochs done"
+    return f"This run is not finished ({state or 'state unknown'}{span}); its numbers will change."
+
+
+def _cards(content: RunContent) -> list[Card]:
+    metrics = mapping(content.summary.get("metrics"))
+    cards = [_metric_card(name, mapping(metrics[name])) for name in _CARD_METRICS if name in metrics]
+    if (parameters := magnitude(content.model.get("parameters"))) != ABSENT:
+        cards.append(Card("Parameters", parameters, _compression(content.model)))
+    if (seconds := duration(content.state.get("seconds"))) != ABSENT:
+        cards.append(Card("Training time", seconds, _epochs(content.state)))
+    return cards
+
+
+def _metric_card(name: str, estimate: Mapping[str, Any]) -> Card:
+    range_ = interval(estimate, name)
+    return Card(metric(name).label, score(estimate.get("mean"), name), "" if range_ == ABSENT else f"95 % CI {range_}")
+
+
+def _compression(model: Mapping[str, Any]) -> str:
+    own, teachers = to_number(model.get("parameters")), to_number(model.get("teacher_parameters"))
+    return f"{number(teachers / own, 1)} times fewer than the teacher" if own and teachers and teachers > own else ""
+
+
+def _epochs(state: Mapping[str, Any]) -> str:
+    done, best = to_number(state.get("epochs_done")), to_number(state.get("best_epoch"))
+    parts = [f"{done:.0f} epochs" if done is not None else "", f"epoch {best:.0f} chosen" if best is not None else ""]
+    return ", ".join(part for part in parts if part)
+
+
+def _metric_rows(metrics: Mapping[str, Any], teacher: Mapping[str, Any]) -> list[MetricRow]:
+    rows = []
+    for name, value in metrics.items():
+        estimate, known = mapping(value), metric(name)
+        rows.append(
+            MetricRow(
+                label=known.label,
+                meaning="; ".join(part for part in (known.meaning, known.direction) if part),
+                mean=score(estimate.get("mean"), name),
+                interval=interval(estimate, name),
+                cases=number(estimate.get("n"), 0),
+                teacher=score(_teacher_score(teacher, name), name),
+            )
+        )
+    return rows
+
+
+def _teacher_score(teacher: Mapping[str, Any], name: str) -> Any:
+    value = mapping(teacher.get("metrics")).get(name, teacher.get(name))
+    return mapping(value).get("mean", None) if isinstance(value, Mapping) else value
+
+
+def _class_rows(summary: Mapping[str, Any]) -> dict[str, list[MetricRow]]:
+    classes = mapping(summary.get("classes"))
+    return {name: _metric_rows(mapping(metrics), {}) for name, metrics in classes.items() if len(classes) > 1}
+
+
+def _curves(content: RunContent) -> list[Picture]:
+    best = to_number(content.state.get("best_epoch"))
+    drawn = [figures.loss_curves(content.history, best), figures.selection_curve(content.history, best)]
+    return [picture for picture in drawn if picture]
+
+
+def _reliability(content: RunContent) -> list[Picture]:
+    known = content.calibration
+    test_ece = mapping(mapping(content.summary.get("metrics")).get("ece")).get("mean")
+    drawn = (
+        (content.summary.get("reliability"), "Student, test split", content.summary.get("ece", test_ece)),
+        (known.get("bins_before"), "Teacher, before calibration", known.get("ece_before")),
+        (known.get("bins_after"), "Teacher, after calibration", known.get("ece_after")),
+    )
+    pictures = [figures.reliability(mapping(bins), who, ece) for bins, who, ece in drawn]
+    return [picture for picture in pictures if picture]
+
+
+def _legend(content: RunContent) -> Sequence[tuple[str, str]]:
+    """(CSS class, words) of each line in the pictures of cases."""
+    gallery = content.gallery
+    if gallery is None:
+        return ()
+    who = ["truth", *(["teacher"] if gallery.teachers is not None else []), "student"]
+    return [(name, name.capitalize()) for name in who]

@@ -1,0 +1,181 @@
+"""Reading a run folder for the report: every part that is there, and a note for every part that is not."""
+
+from __future__ import annotations
+
+import csv
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from meddistill.errors import RunError
+from meddistill.training.run_folder import RunFolder, read_json
+
+Part = TypeVar("Part")
+History = Mapping[str, list[float | None]]
+"""Columns of `history.csv` by name, one value an epoch, None where the field is empty."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The cases worth looking at, N of them, each with C channels and H x W pixels.
+
+    Args:
+        cases: N case ids.
+        kinds: N times `worst`, `median` or `best`.
+        images: (N, C, H, W) uint8.
+        labels: (N, H, W) integer truth, `IGNORE_INDEX` where unknown.
+        students: (N, H, W) integer prediction of the student.
+        teachers: the same of the teacher, or None when the run has none.
+        uncertainty: (N, H, W) uint8, 255 where the student is least sure, or None.
+        dice: N Dice scores, NaN where not defined.
+    """
+
+    cases: tuple[str, ...]
+    kinds: tuple[str, ...]
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.integer[Any]]
+    students: npt.NDArray[np.integer[Any]]
+    teachers: npt.NDArray[np.integer[Any]] | None
+    uncertainty: npt.NDArray[np.uint8] | None
+    dice: npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """What the files of one run say. A part that is absent or unreadable is empty and named in `missing`.
+
+    Args:
+        root: the run folder.
+        config_text: `config.yaml` as it stands.
+        config, environment, state, model, calibration, teacher, summary: the parsed mappings.
+        history: columns of the training history.
+        scores: rows of the per-case table, as text.
+        gallery: the cases to show, or None.
+        missing: one sentence for each part that is not there.
+    """
+
+    root: Path
+    config_text: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    teacher: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    history: History = field(default_factory=dict)
+    scores: tuple[Mapping[str, str], ...] = ()
+    gallery: Gallery | None = None
+    missing: tuple[str, ...] = ()
+
+
+def read_run(run: RunFolder) -> RunContent:
+    """Read all parts of a run that its report shows.
+
+    Raises:
+        RunError: the folder itself does not exist. A missing or broken file inside is a note, not an error.
+
+    Example:
+        >>> import tempfile
+        >>> content = read_run(RunFolder(Path(tempfile.mkdtemp())))
+        >>> content.missing[0]
+        'config.yaml is not in the run folder: the recipe cannot be shown.'
+    """
+    if not run.root.is_dir():
+        raise RunError(f"{run.root} is not a folder; give the folder of a run")
+    missing: list[str] = []
+
+    def part(path: Path, read: Callable[[Path], Part], empty: Part, what: str = "") -> Part:
+        try:
+            return read(path)
+        except FileNotFoundError:
+            if what:
+                missing.append(f"{path.relative_to(run.root).as_posix()} is not in the run folder: {what}.")
+        except (OSError, ValueError, KeyError, IndexError, RunError, csv.Error, yaml.YAMLError, zipfile.BadZipFile):
+            missing.append(f"{path.relative_to(run.root).as_posix()} cannot be read and is left out.")
+        return empty
+
+    return RunContent(
+        root=run.root,
+        config_text=part(run.config, _text, "", "the recipe cannot be shown"),
+        config=part(run.config, _yaml_mapping, {}),
+        environment=part(run.environment, _json_mapping, {}, "versions and hardware are unknown"),
+        state=part(run.state, _json_mapping, {}, "whether the training finished is unknown"),
+        model=part(run.model, _json_mapping, {}, "the student is not described"),
+        calibration=part(run.calibration, _json_mapping, {}),
+        teacher=part(run.teacher_check, _json_mapping, {}),
+        summary=part(run.summary(), _json_mapping, {}, "the test scores have not been taken"),
+        history=part(run.history, _columns, {}, "there are no training curves"),
+        scores=part(run.scores(), _rows, (), "there is no table of cases"),
+        gallery=part(run.gallery(), _gallery, None, "there are no pictures of cases"),
+        missing=tuple(dict.fromkeys(missing)),
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("not a mapping")
+    return {str(key): item for key, item in value.items()}
+
+
+def _yaml_mapping(path: Path) -> Mapping[str, Any]:
+    return _mapping(yaml.safe_load(_text(path)))
+
+
+def _json_mapping(path: Path) -> Mapping[str, Any]:
+    if not path.exists():
+        raise FileNotFoundError(path)
+    return _mapping(read_json(path))
+
+
+def _rows(path: Path) -> tuple[Mapping[str, str], ...]:
+    with open(path, encoding="utf-8", newline="") as stream:
+        return tuple({key: value or "" for key, value in row.items() if key} for row in csv.DictReader(stream))
+
+
+def _columns(path: Path) -> History:
+    rows = _rows(path)
+    names = list(rows[0]) if rows else []
+    return {name: [to_number(row[name]) for row in rows] for name in names}
+
+
+def to_number(value: Any) -> float | None:
+    """`value` as a finite float, or None where it is empty, not a number, NaN or infinite.
+
+    Example:
+        >>> to_number("0.5"), to_number(""), to_number("nan"), to_number(None)
+        (0.5, None, None, None)
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _gallery(path: Path) -> Gallery | None:
+    with np.load(path, allow_pickle=False) as arrays:
+        cases = tuple(str(case) for case in arrays["case"])
+        if not cases:
+            return None
+        return Gallery(
+            cases=cases,
+            kinds=tuple(str(kind) for kind in arrays["kind"]),
+            images=arrays["image"],
+            labels=arrays["label"],
+            students=arrays["student"],
+            teachers=arrays["teacher"] if "teacher" in arrays else None,
+            uncertainty=arrays["uncertainty"] if "uncertainty" in arrays else None,
+            dice=arrays["dice"],
+        )

@@ -1,0 +1,102 @@
+"""What a run came to, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from meddistill.report.numbers import ABSENT, interval, magnitude, score
+from meddistill.report.reading import RunContent, to_number
+
+
+def method_name(content: RunContent) -> str:
+    """Name of the method, with its mode, from the recipe.
+
+    Example:
+        >>> from pathlib import Path
+        >>> method_name(RunContent(Path("r"), config={"method": {"name": "pcd", "mode": "tpl_uncert"}}))
+        'pcd (tpl_uncert)'
+    """
+    method = content.config.get("method")
+    name = _name(method) or "training"
+    mode = method.get("mode") if isinstance(method, Mapping) else None
+    return f"{name} ({mode})" if mode else name
+
+
+def student_name(content: RunContent) -> str:
+    """Name of the student network with its number of parameters, if known."""
+    recipe = content.config
+    name = _name(content.model) or _name(recipe.get("student")) or _name(recipe.get("model")) or "student"
+    parameters = magnitude(content.model.get("parameters"))
+    return name if parameters == ABSENT else f"{name} ({parameters} parameters)"
+
+
+def teacher_name(content: RunContent) -> str:
+    """Name of the teacher; empty when the run has none."""
+    return _name(content.model.get("teacher")) or _name(content.config.get("teacher"))
+
+
+def verdict(content: RunContent) -> str:
+    """One sentence: who learned what from whom, how well, on how many cases, and what was missed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> summary = {"metrics": {"dice": {"mean": 0.8, "low": 0.7, "high": 0.9, "n": 10}}, "counts": {"cases": 12}}
+        >>> verdict(RunContent(Path("r"), summary=summary, config={"method": "kd", "student": "unet"}))
+        'kd trained unet: mean test Dice 0.800 (95 % CI 0.700 to 0.900) over 10 of 12 cases.'
+    """
+    teacher = teacher_name(content)
+    who = f"{method_name(content)} trained {student_name(content)}{f' with teacher {teacher}' if teacher else ''}"
+    dice = mapping(mapping(content.summary.get("metrics")).get("dice"))
+    if to_number(dice.get("mean")) is None:
+        return f"{who}: there are no test scores{_progress(content)}."
+    range_ = interval(dice, "dice")
+    spread = "" if range_ == ABSENT else f" (95 % CI {range_})"
+    return f"{who}: mean test Dice {score(dice['mean'], 'dice')}{spread}{_cases(content.summary, dice)}."
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """`value` if it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def count_sentences(counts: Mapping[str, Any]) -> list[str]:
+    """The counts of a summary in words, the zero ones too, because they are news as well.
+
+    Example:
+        >>> count_sentences({"cases": 9, "missed": 1, "both_empty": 2, "false_alarm": 0})
+        ['1 missed', '0 false alarms', '2 empty in truth and prediction']
+    """
+    missed, alarms, empty = (to_number(counts.get(key)) for key in ("missed", "false_alarm", "both_empty"))
+    sentences = []
+    if missed is not None:
+        sentences.append(f"{missed:.0f} missed")
+    if alarms is not None:
+        sentences.append(f"{alarms:.0f} false alarm{'' if alarms == 1 else 's'}")
+    if empty is not None:
+        sentences.append(f"{empty:.0f} empty in truth and prediction")
+    return sentences
+
+
+def _cases(summary: Mapping[str, Any], dice: Mapping[str, Any]) -> str:
+    counts = mapping(summary.get("counts"))
+    cases, used = to_number(counts.get("cases")), to_number(dice.get("n"))
+    parts = count_sentences(counts)
+    detail = f"; {', '.join(parts)}" if parts else ""
+    if cases is not None and used is not None and used < cases:
+        return f" over {used:.0f} of {cases:.0f} cases{detail}"
+    known = cases if cases is not None else used
+    return f" over {known:.0f} cases{detail}" if known is not None else detail
+
+
+def _progress(content: RunContent) -> str:
+    done = to_number(content.state.get("epochs_done"))
+    state = content.state.get("state")
+    return f" yet ({state}, {done:.0f} epochs done)" if state and done is not None else ""
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    entry = mapping(value)
+    return next((str(entry[key]) for key in ("name", "run", "path", "checkpoint") if entry.get(key)), "")

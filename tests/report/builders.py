@@ -1,0 +1,209 @@
+"""Run folders as a training and its evaluation would leave them, with made-up but plausible numbers."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+from meddistill.training.run_folder import RunFolder
+
+EPOCHS = 40
+BEST_EPOCH = 31
+CONFIG = """\
+name: pcd-phantom
+seed: 0
+data:
+  source: {kind: phantom, cases: 400}
+  splits:
+    fractions: {train: 0.6, selection: 0.1, calibration: 0.05, test: 0.25}
+  size: [128, 128]
+model:
+  name: pcd/unet
+  options: {width: 8}
+teacher:
+  path: runs/teacher-s0
+method: {name: paced, mode: tpl_uncert, temperature: 4.5, beta: 0.7, gamma: 0.8, every: 5}
+training: {epochs: 40, batch_size: 24, optimizer: adam, lr: 0.003}
+"""
+ENVIRONMENT = {
+    "command": "meddistill train pcd-phantom --out runs/pcd-s0",
+    "python": "3.11.9",
+    "platform": "Linux-6.1-x86_64",
+    "processor": "AMD EPYC 7B13",
+    "cores": 2,
+    "accelerator": "none",
+    "versions": {"meddistill": "0.1.0", "torch": "2.12.1", "monai": "1.5.1", "numpy": "2.3.1"},
+    "data_fingerprint": "9c1f0d6a4be2",
+    "split_note": "drawn by group and stratum with seed 0",
+    "split_counts": {"train": 240, "selection": 40, "calibration": 20, "test": 100},
+    "split_cases": {"train": [f"train/{number:03d}" for number in range(240)]},
+}
+MODEL = {
+    "name": "pcd/unet",
+    "in_channels": 1,
+    "num_classes": 2,
+    "dims": 2,
+    "options": {"width": 8},
+    "class_names": ["background", "lesion"],
+    "size": [128, 128],
+    "parameters": 487_201,
+    "teacher": "pcd/unet (width 32)",
+    "teacher_parameters": 7_763_000,
+}
+
+
+def build_run(root: Path, *, cases: int = 100, first_case: str = "benign/case (0)") -> RunFolder:
+    """A finished run with every file that the report reads."""
+    run = RunFolder(root)
+    (root / "evaluation").mkdir(parents=True)
+    run.config.write_text(CONFIG)
+    _json(run.environment, ENVIRONMENT)
+    _json(run.model, MODEL)
+    _json(run.state, {"state": "finished", "epochs_done": EPOCHS, "best_epoch": BEST_EPOCH, "seconds": 754.2})
+    _json(run.teacher_check, {"split": "selection", "cases": 40, "floor": 0.3, "dice": 0.871, "iou": 0.79})
+    _json(run.calibration, calibration())
+    write_history(run.history)
+    rows = score_rows(cases, first_case)
+    write_rows(run.scores(), rows)
+    _json(run.summary(), summary(rows))
+    write_gallery(run.gallery(), [row["case"] for row in rows])
+    return run
+
+
+def calibration() -> dict[str, object]:
+    return {
+        "temperature": 1.834,
+        "criterion": "nll",
+        "nll_before": 0.241,
+        "nll_after": 0.173,
+        "ece_before": 0.0412,
+        "ece_after": 0.0087,
+        "bins_before": bins(0.10),
+        "bins_after": bins(0.015),
+    }
+
+
+def bins(gap: float) -> dict[str, list[float]]:
+    """Ten bins; those under one half are empty, as the largest of two probabilities leaves them."""
+    confidence = [0.0] * 5 + [0.552, 0.651, 0.750, 0.853, 0.991]
+    counts = [0] * 5 + [9_100, 12_400, 18_800, 41_000, 1_557_100]
+    accuracy = [max(c - gap * (2 - c), 0.0) if n else 0.0 for c, n in zip(confidence, counts, strict=True)]
+    return {"counts": counts, "accuracy": accuracy, "confidence": confidence}
+
+
+def write_history(path: Path) -> None:
+    rng = np.random.default_rng(1)
+    rows = []
+    for epoch in range(EPOCHS):
+        fall = np.exp(-epoch / 9)
+        supervised, imitated = 0.12 + 0.5 * fall, 0.05 + 0.35 * fall
+        rows.append(
+            {
+                "epoch": epoch,
+                "train_loss": supervised + imitated + rng.normal(0, 0.01),
+                "train_cross_entropy": supervised + rng.normal(0, 0.007),
+                "train_kl_divergence": imitated + rng.normal(0, 0.005),
+                "selection_loss": 0.21 + 0.45 * fall + 0.0012 * epoch + rng.normal(0, 0.012),
+                "selection_dice": 0.84 - 0.6 * fall - 0.0004 * abs(epoch - BEST_EPOCH) + rng.normal(0, 0.008),
+                "lr": 0.003,
+                "threshold": max(0.0, 0.9 - 0.9 * (epoch // 5) / 6),
+                "share_in_use": min(1.0, 0.7 + 0.3 * (epoch // 5) / 6),
+                "seconds": 18.8,
+            }
+        )
+    write_rows(path, rows)
+
+
+def score_rows(cases: int, first_case: str) -> list[dict[str, object]]:
+    """Per-case scores: most are good, some poor, a few missed, empty or invented."""
+    rng = np.random.default_rng(2)
+    rows: list[dict[str, object]] = []
+    for number in range(cases):
+        stratum = ("benign", "malignant", "normal")[0 if number % 10 < 5 else 1 if number % 10 < 8 else 2]
+        state = "ok" if stratum != "normal" else "both_empty" if number % 20 < 19 else "false_alarm"
+        state = "missed" if number in (23, 67) else state
+        dice = float(np.clip(rng.beta(9, 1.6), 0, 1)) if state == "ok" else None if state == "both_empty" else 0.0
+        case = first_case if number == 0 else f"{stratum}/case ({number})"
+        rows.append(_score_row(case, stratum, state, dice, rng))
+    return rows
+
+
+def _score_row(case, stratum, state, dice, rng) -> dict[str, object]:
+    boundary = None if dice is None else 181.02 if state != "ok" else (1 - dice) * 60 + rng.random()
+    return {
+        "case": case, "group": case, "stratum": stratum, "class": "lesion", "state": state,
+        "dice": dice, "iou": None if dice is None else dice / (2 - dice),
+        "precision": None if dice is None else min(1.0, dice + 0.03), "recall": dice,
+        "hd95": boundary, "asd": None if boundary is None else boundary / 4, "unit": "px",
+        "ece": rng.random() * 0.05, "nll": rng.random() * 0.3, "brier": rng.random() * 0.1,
+        "pixels": 16384, "label_pixels": 0 if dice is None else 1800, "predicted_pixels": 0 if not dice else 1750,
+    }  # fmt: skip
+
+
+def summary(rows: list[dict[str, object]]) -> dict[str, object]:
+    def estimate(name: str) -> dict[str, float]:
+        values = np.array([row[name] for row in rows if row[name] is not None], float)
+        half = 1.96 * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
+        return {"mean": values.mean(), "low": values.mean() - half, "high": values.mean() + half, "n": len(values)}
+
+    states = [row["state"] for row in rows]
+    names = ("dice", "iou", "precision", "recall", "hd95", "asd", "ece", "nll", "brier")
+    return {
+        "metrics": {name: estimate(name) for name in names},
+        "classes": {"lesion": {"dice": estimate("dice")}},
+        "counts": {"cases": len(rows), **{s: states.count(s) for s in ("both_empty", "missed", "false_alarm")}},
+        "reliability": bins(0.03),
+        "policy": "Both empty: left out of the means; missed or false alarm: Dice 0 and the image diagonal.",
+    }
+
+
+def write_gallery(path: Path, cases: list[object], *, teacher: bool = True, size: int = 128) -> None:
+    """Three cases of each kind on speckled images with an elliptic lesion."""
+    kinds = [kind for kind in ("worst", "median", "best") for _ in range(3)][: len(cases)]
+    shift = {"worst": 14, "median": 4, "best": 1}
+    rng = np.random.default_rng(3)
+    drawn = [_case(rng, size, shift[kind]) for kind in kinds]
+    arrays = {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
+    if len(kinds) == 9:
+        arrays["student"][0] = 0
+    if not teacher:
+        del arrays["teacher"]
+    quality = {"worst": 0.41, "median": 0.86, "best": 0.97}
+    dice = np.array([quality[kind] for kind in kinds])
+    np.savez_compressed(path, case=np.array(cases[: len(kinds)]), kind=np.array(kinds), dice=dice, **arrays)
+
+
+def _case(rng: np.random.Generator, size: int, shift: int) -> dict[str, np.ndarray]:
+    y, x = np.mgrid[:size, :size]
+    centre, axes = rng.uniform(0.35, 0.65, 2) * size, rng.uniform(0.12, 0.24, 2) * size
+    wobble = 1 + 0.18 * np.sin(4 * np.arctan2(y - centre[0], x - centre[1]) + rng.uniform(0, 6))
+
+    def ellipse(dy: float, dx: float, grow: float) -> np.ndarray:
+        return ((y - centre[0] - dy) / axes[0]) ** 2 + ((x - centre[1] - dx) / axes[1]) ** 2 < (grow * wobble) ** 2
+
+    label = ellipse(0, 0, 1.0)
+    speckle = rng.rayleigh(0.5, (size, size))
+    tissue = np.where(label, 0.25, 0.62 + 0.12 * np.sin(y / 9)) * (1 - 0.45 * y / size)
+    distance = np.abs(((y - centre[0]) / axes[0]) ** 2 + ((x - centre[1]) / axes[1]) ** 2 - 1)
+    uncertainty = np.exp(-distance * (12 / (2 + shift))) * 235 + rng.uniform(0, 12, (size, size))
+    return {
+        "image": np.clip(tissue * (0.45 + speckle) * 255, 0, 255).astype(np.uint8)[None],
+        "label": label.astype(np.int16),
+        "student": ellipse(shift, -shift, 1.0 + shift / 60).astype(np.int16),
+        "teacher": ellipse(-shift / 3, shift / 4, 0.97).astype(np.int16),
+        "uncertainty": np.clip(uncertainty, 0, 255).astype(np.uint8),
+    }
+
+
+def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
+
+
+def _json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, default=float), encoding="utf-8")
