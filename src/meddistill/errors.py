@@ -31,15 +31,20 @@ class RunError(MedDistillError, RuntimeError):
 
 
 def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
-    """The known names most like `name`, best first; empty when nothing comes near.
+    """The known names most like `name`, best first; those clearly less like it than the best are left out.
 
     Example:
         >>> nearest("lerning_rate", ["learning_rate", "epochs"])
         ['learning_rate']
+        >>> nearest("unet", ["Unet", "UNet", "fpn"])
+        ['Unet', 'UNet']
     """
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    matches = difflib.get_close_matches(name.lower(), list(by_lower), n=limit, cutoff=0.5)
-    return [by_lower[match] for match in matches]
+    likeness = {
+        candidate: difflib.SequenceMatcher(None, name.lower(), candidate.lower()).ratio() for candidate in known
+    }
+    floor = max(0.5, max(likeness.values(), default=0.0) - 0.15)
+    ranked = sorted(likeness, key=lambda candidate: -likeness[candidate])
+    return [candidate for candidate in ranked if likeness[candidate] >= floor][:limit]
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:

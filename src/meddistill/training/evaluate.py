@@ -12,7 +12,7 @@ from meddistill.config.load import check_recipe
 from meddistill.errors import RunError, unknown_name
 from meddistill.evaluation import make_gallery, score_cases, summarise
 from meddistill.files import write_json
-from meddistill.models import load_spec_and_weights
+from meddistill.models import load_model
 from meddistill.teachers import load_teacher
 from meddistill.training.data import TaskData
 from meddistill.training.hardware import default_device
@@ -53,7 +53,7 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     data = TaskData.from_config(recipe.data)
     if not data.split.cases.get(split):
         raise RunError(unknown_name("split", split, [n for n, cases in data.split.cases.items() if cases]))
-    spec, student = load_spec_and_weights(folder.weights if recipe.training.keep == "best" else folder.last_weights)
+    spec, student = load_model(folder.weights if recipe.training.keep == "best" else folder.last_weights)
     device = default_device()
     student.to(device).eval()
     loader = data.loader(split, batch_size=recipe.training.batch_size)

@@ -1,0 +1,73 @@
+"""From finished run folders to the comparison table and page of a study."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from meddistill.config import Recipe
+from meddistill.errors import RunError
+from meddistill.evaluation import Comparison, compare_runs
+from meddistill.files import write_json, write_text
+from meddistill.report import ComparedRun, write_comparison
+from meddistill.training.run_folder import RunFolder, read_json
+from meddistill.training.study import PlannedRun
+
+_SEED = re.compile(r"-s\d+$")
+
+
+def compare_folders(folders: Sequence[Path], *, metrics: Sequence[str] | None = None) -> Comparison:
+    """Compare run folders on their test scores; the first folder's row is the baseline.
+
+    Folders called `ROW-sSEED` are seeds of one row.
+
+    Raises:
+        RunError: fewer than two rows, a run without test scores, or runs scored on different cases.
+    """
+    rows: dict[str, list[Path]] = {}
+    for folder in folders:
+        rows.setdefault(_SEED.sub("", folder.resolve().name), []).append(folder)
+    if len(rows) < 2:
+        raise RunError("compare needs the runs of at least two rows, for example runs/iid-s0 runs/kd-s0")
+    return _compare(rows, baseline=next(iter(rows)), metrics=metrics)
+
+
+def _compare(rows: dict[str, list[Path]], *, baseline: str, metrics: Sequence[str] | None) -> Comparison:
+    chosen = {} if metrics is None else {"metrics": metrics}
+    return compare_runs(rows, baseline=baseline, **chosen)
+
+
+def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[Comparison, Path]:
+    """Compare all rows of a study and write `table.md`, `table.csv`, `comparison.json` and `report.html` into `out`.
+
+    Raises:
+        RunError: a run is missing or was scored on other cases.
+    """
+    assert recipe.study is not None
+    rows: dict[str, list[Path]] = {row: [] for row in recipe.study.rows}
+    for run in runs:
+        rows[run.row].append(run.folder)
+    comparison = _compare(rows, baseline=recipe.study.baseline, metrics=None)
+    write_text(out / "table.md", comparison.to_markdown())
+    write_text(out / "table.csv", comparison.to_csv())
+    write_json(out / "comparison.json", comparison.to_dict())
+    page = write_comparison(
+        recipe.name,
+        comparison,
+        out / "report.html",
+        runs=[_compared(run) for run in runs],
+        command=f"meddistill study {recipe.name} --out {out.name}",
+    )
+    return comparison, page
+
+
+def _compared(run: PlannedRun) -> ComparedRun:
+    folder = RunFolder(run.folder)
+    return ComparedRun(
+        row=run.row,
+        seed=run.seed,
+        folder=run.folder,
+        seconds=float(folder.read_state().get("seconds", 0.0)),
+        parameters=int(read_json(folder.model)["parameters"]),
+    )
