@@ -23,13 +23,13 @@ from meddistill.data import (
     FolderSource,
     ManifestSource,
     PaletteSource,
-    PhantomSource,
     check_no_leak,
     make_loader,
     make_transform,
     split_cases,
 )
 from meddistill.data.case import SPLITS, Case, Source, Split
+from meddistill.data.phantom import PhantomSource
 from meddistill.errors import ConfigError, DataError
 
 
