@@ -1,1 +1,78 @@
-"""Per-case scores, calibration and statistics."""
+"""Per-case scores, calibration and statistics.
+
+The names below are imported when they are first used, so that `import meddistill.evaluation` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meddistill.evaluation.compare import Comparison, compare_runs
+    from meddistill.evaluation.gallery import Gallery, make_gallery
+    from meddistill.evaluation.metrics import METRICS
+    from meddistill.evaluation.overlap import (
+        dice_score,
+        iou_score,
+        overlap_counts,
+        precision_score,
+        recall_score,
+    )
+    from meddistill.evaluation.reliability import ReliabilityBins, expected_calibration_error
+    from meddistill.evaluation.scores import score_case, score_cases
+    from meddistill.evaluation.statistics import PairedTest, bootstrap_ci, holm, paired_test, rank_biserial
+    from meddistill.evaluation.summary import summarise
+    from meddistill.evaluation.surface import average_surface_distance, hausdorff95, surface_distances
+    from meddistill.evaluation.table import ScoreTable
+
+__all__ = [
+    "METRICS",
+    "Comparison",
+    "Gallery",
+    "PairedTest",
+    "ReliabilityBins",
+    "ScoreTable",
+    "average_surface_distance",
+    "bootstrap_ci",
+    "compare_runs",
+    "dice_score",
+    "expected_calibration_error",
+    "hausdorff95",
+    "holm",
+    "iou_score",
+    "make_gallery",
+    "overlap_counts",
+    "paired_test",
+    "precision_score",
+    "rank_biserial",
+    "recall_score",
+    "score_case",
+    "score_cases",
+    "summarise",
+    "surface_distances",
+]
+
+_MODULES = {
+    "compare": ("Comparison", "compare_runs"),
+    "gallery": ("Gallery", "make_gallery"),
+    "metrics": ("METRICS",),
+    "overlap": ("dice_score", "iou_score", "overlap_counts", "precision_score", "recall_score"),
+    "reliability": ("ReliabilityBins", "expected_calibration_error"),
+    "scores": ("score_case", "score_cases"),
+    "statistics": ("PairedTest", "bootstrap_ci", "holm", "paired_test", "rank_biserial"),
+    "summary": ("summarise",),
+    "surface": ("average_surface_distance", "hausdorff95", "surface_distances"),
+    "table": ("ScoreTable",),
+}
+_HOMES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

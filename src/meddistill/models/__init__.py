@@ -1,1 +1,22 @@
 """`create_model` over segmentation-models-pytorch, MONAI and the networks of the papers."""
+
+from meddistill.models.adapter import SegmentationNetwork
+from meddistill.models.checkpoints import load_state, read_checkpoint
+from meddistill.models.factory import count_parameters, create_model
+from meddistill.models.names import list_models
+from meddistill.models.pcd_unet import PCDUNet
+from meddistill.models.spec import ModelSpec, load_model, load_weights, save_weights
+
+__all__ = [
+    "ModelSpec",
+    "PCDUNet",
+    "SegmentationNetwork",
+    "count_parameters",
+    "create_model",
+    "list_models",
+    "load_model",
+    "load_state",
+    "load_weights",
+    "read_checkpoint",
+    "save_weights",
+]

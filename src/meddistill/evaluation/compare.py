@@ -1,0 +1,259 @@
+"""Comparing runs case by case: means with intervals, spread over seeds, paired tests with Holm correction."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from meddistill.errors import RunError, unknown_name
+from meddistill.evaluation.metrics import CaseValues, Values, case_values, metric, nanmean
+from meddistill.evaluation.statistics import bootstrap_ci, holm, paired_test
+from meddistill.evaluation.table import ScoreTable
+
+Run = ScoreTable | Path | str
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One metric of one row.
+
+    Args:
+        row: name of the row.
+        metric: name of the metric.
+        mean: mean over cases of the per-case mean over seeds.
+        low: lower end of its 95 % interval, over groups of cases.
+        high: upper end.
+        seed_sd: standard deviation of the seeds' own means; NaN with one seed.
+        seeds: number of runs averaged.
+        cases: cases in which the metric is defined.
+    """
+
+    row: str
+    metric: str
+    mean: float
+    low: float
+    high: float
+    seed_sd: float
+    seeds: int
+    cases: int
+
+
+@dataclass(frozen=True)
+class ComparisonTest:
+    """A paired test of one row against another, on the cases in which both are defined.
+
+    Args:
+        row: the row under test.
+        against: the row it is compared with.
+        metric: name of the metric.
+        mean_difference: mean of row - against.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        p_value: Wilcoxon signed-rank test, two-sided.
+        p_holm: the same, adjusted for all tests of this metric in the comparison.
+        effect_size: matched-pairs rank-biserial correlation, above 0 when the row tends to be larger.
+        better: True when the difference points in the metric's good direction.
+        cases: number of pairs.
+    """
+
+    row: str
+    against: str
+    metric: str
+    mean_difference: float
+    low: float
+    high: float
+    p_value: float
+    p_holm: float
+    effect_size: float
+    better: bool
+    cases: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare_runs` found; `rows` holds every metric of every row, `tests` every paired test."""
+
+    baseline: str
+    metrics: tuple[str, ...]
+    unit: str
+    rows: tuple[ComparisonRow, ...]
+    tests: tuple[ComparisonTest, ...]
+
+    def to_markdown(self) -> str:
+        """Two Markdown tables: the scores, and the tests."""
+        from meddistill.evaluation.comparison_text import comparison_markdown
+
+        return comparison_markdown(self)
+
+    def to_csv(self) -> str:
+        """One CSV line per row and metric, with its test against the baseline where there is one."""
+        tests = {(test.row, test.metric): test for test in self.tests if test.against == self.baseline}
+        extra = ["mean_difference", "difference_low", "difference_high", "p_value", "p_holm", "effect_size"]
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([*ComparisonRow.__dataclass_fields__, *extra])
+        for row in self.rows:
+            test = tests.get((row.row, row.metric))
+            found = (
+                [test.mean_difference, test.low, test.high, test.p_value, test.p_holm, test.effect_size]
+                if test
+                else []
+            )
+            writer.writerow([*asdict(row).values(), *found, *[""] * (len(extra) - len(found))])
+        return stream.getvalue()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain lists and numbers; write it with `meddistill.files.write_json`."""
+        return asdict(self)
+
+
+def compare_runs(
+    runs: Mapping[str, Run | Sequence[Run]],
+    *,
+    baseline: str,
+    metrics: Sequence[str] = ("dice", "iou", "hd95", "ece"),
+    pairs: Literal["baseline", "all"] = "baseline",
+    split: str = "test",
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Comparison:
+    """Compare rows, each one run or the same training with several seeds, on the same cases.
+
+    The runs of a row are averaged case by case first, so seeds are never taken for independent cases.
+
+    Args:
+        runs: for each row name a score table or run folder, or a list of these with one per seed.
+        baseline: the row that the others are tested against.
+        metrics: names from `METRICS`.
+        pairs: test every row against the baseline, or every pair of rows.
+        split: which scores to read from run folders.
+        seed: seed of the bootstrap.
+        resamples: bootstrap samples of every interval.
+
+    Raises:
+        RunError: no scores in a folder, or runs scored on different cases (the first ones are named).
+        ConfigError: an unknown metric.
+
+    Example:
+        >>> from meddistill.evaluation.table import COLUMNS
+        >>> def table(*dice):
+        ...     row = dict.fromkeys(COLUMNS, 0) | {"class": "lesion", "state": "ok"}
+        ...     return ScoreTable.from_rows(
+        ...         row | {"case": case, "group": case, "dice": value} for case, value in zip("abcdef", dice)
+        ...     )
+        >>> worse, better = table(0.1, 0.2, 0.3, 0.4, 0.5, 0.6), table(0.2, 0.4, 0.6, 0.8, 1.0, 0.9)
+        >>> comparison = compare_runs({"IID": worse, "KD": better}, baseline="IID", metrics=["dice"])
+        >>> test = comparison.tests[0]
+        >>> test.row, round(test.mean_difference, 2), round(test.p_holm, 3), test.better
+        ('KD', 0.3, 0.031, True)
+    """
+    if baseline not in runs:
+        raise RunError("baseline: " + unknown_name("row", baseline, runs))
+    tables = {name: _tables(run, split) for name, run in runs.items()}
+    for name, seeds in tables.items():
+        if not seeds:
+            raise RunError(f"row {name} has no runs")
+    unit = _check_same_cases(tables)
+    options = {"seed": seed, "resamples": resamples}
+    rows: list[ComparisonRow] = []
+    tests: list[ComparisonTest] = []
+    for name in metrics:
+        by_row = {row: [case_values(table, name) for table in seeds] for row, seeds in tables.items()}
+        averaged = {row: _average(seeds) for row, seeds in by_row.items()}
+        rows += [_row(row, name, by_row[row], averaged[row], options) for row in runs]
+        tests += _tests(name, averaged, _pairs(list(runs), baseline, pairs), options)
+    return Comparison(baseline, tuple(metrics), unit, tuple(rows), tuple(tests))
+
+
+def _tables(run: Run | Sequence[Run], split: str) -> list[ScoreTable]:
+    from meddistill.training.run_folder import RunFolder
+
+    if isinstance(run, ScoreTable):
+        return [run]
+    if isinstance(run, Path | str):
+        return [ScoreTable.read_csv(RunFolder(Path(run)).scores(split))]
+    return [table for single in run for table in _tables(single, split)]
+
+
+def _check_same_cases(tables: Mapping[str, Sequence[ScoreTable]]) -> str:
+    """Refuse runs scored on different cases, classes or in different units; returns the unit of distances."""
+    (first_name, (first, *_)), *_ = tables.items()
+    expected = set(zip(first["case"].tolist(), first["class"].tolist(), strict=True))
+    for name, seeds in tables.items():
+        for table in seeds:
+            found = set(zip(table["case"].tolist(), table["class"].tolist(), strict=True))
+            different = sorted(expected ^ found)
+            if different:
+                shown = ", ".join(f"{case} ({label})" for case, label in different[:3])
+                raise RunError(
+                    f"rows {first_name} and {name} were scored on different cases, {len(different)} in all, "
+                    f"first {shown}; evaluate both on the same split"
+                )
+            units = set(table["unit"].tolist()) | set(first["unit"].tolist())
+            if len(units) > 1:
+                raise RunError(
+                    f"rows {first_name} and {name} have distances in different units: {sorted(units)}"
+                )
+    return str(first["unit"][0]) if len(first) else ""
+
+
+def _average(seeds: Sequence[CaseValues]) -> CaseValues:
+    """The mean over seeds of every case, in the order of the first seed's sorted cases."""
+    orders = [np.argsort(seed.cases) for seed in seeds]
+    stacked = np.stack([seed.values[order] for seed, order in zip(seeds, orders, strict=True)])
+    first, order = seeds[0], orders[0]
+    return CaseValues(first.cases[order], first.groups[order], nanmean(stacked, axis=0))
+
+
+def _row(
+    row: str, name: str, seeds: Sequence[CaseValues], averaged: CaseValues, options: Mapping[str, Any]
+) -> ComparisonRow:
+    low, high = bootstrap_ci(averaged.values, groups=averaged.groups, **options)
+    means: Values = np.array([nanmean(seed.values) for seed in seeds])
+    return ComparisonRow(
+        row=row,
+        metric=name,
+        mean=float(nanmean(averaged.values)),
+        low=low,
+        high=high,
+        seed_sd=float(means.std(ddof=1)) if len(seeds) > 1 else np.nan,
+        seeds=len(seeds),
+        cases=int(np.sum(~np.isnan(averaged.values))),
+    )
+
+
+def _pairs(rows: Sequence[str], baseline: str, pairs: str) -> list[tuple[str, str]]:
+    if pairs == "baseline":
+        return [(row, baseline) for row in rows if row != baseline]
+    return [(row, other) for index, row in enumerate(rows) for other in rows[:index]]
+
+
+def _tests(
+    name: str,
+    averaged: Mapping[str, CaseValues],
+    pairs: Sequence[tuple[str, str]],
+    options: Mapping[str, Any],
+) -> list[ComparisonTest]:
+    results = [
+        paired_test(averaged[a].values, averaged[b].values, groups=averaged[a].groups, **options)
+        for a, b in pairs
+    ]
+    adjusted = holm([result.p_value for result in results])
+    higher = metric(name).higher_is_better
+    return [
+        ComparisonTest(
+            row=a,
+            against=b,
+            metric=name,
+            p_holm=p_holm,
+            better=result.mean_difference > 0 if higher else result.mean_difference < 0,
+            **asdict(result),
+        )
+        for (a, b), result, p_holm in zip(pairs, results, adjusted, strict=True)
+    ]

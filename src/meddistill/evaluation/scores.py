@@ -1,0 +1,177 @@
+"""Scoring cases: every score of every foreground class, and the run over a whole split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from meddistill.data.case import IGNORE_INDEX, Case
+from meddistill.errors import DataError
+from meddistill.evaluation.inference import Network, device_of, predicting
+from meddistill.evaluation.inference import progress as with_progress
+from meddistill.evaluation.overlap import (
+    OverlapCounts,
+    dice_from_counts,
+    iou_from_counts,
+    overlap_counts,
+    precision_from_counts,
+    recall_from_counts,
+)
+from meddistill.evaluation.reliability import ReliabilityBins, expected_calibration_error
+from meddistill.evaluation.surface import surface_distances
+from meddistill.evaluation.table import ScoreTable
+from meddistill.methods.base import Batch
+
+Value = TypeVar("Value")
+
+
+def score_case(
+    logits: Tensor,
+    label: Tensor,
+    *,
+    class_names: Sequence[str],
+    spacing: Sequence[float] | None = None,
+) -> list[dict[str, Any]]:
+    """All scores of one case, one row per foreground class.
+
+    Args:
+        logits: (K, *S); the largest one is the prediction, their softmax the probabilities.
+        label: (*S) integer map; `IGNORE_INDEX` pixels count nowhere.
+        class_names: K names, the background first.
+        spacing: size of a pixel along each axis in mm; None gives distances in pixels.
+
+    Returns:
+        Rows with `class`, `state` (see `STATES`), `dice`, `iou`, `precision`, `recall` (0..1; NaN when
+        both empty, 0 when missed or a false alarm), `hd95`, `asd` (in `unit`; NaN when both empty, the
+        image diagonal when missed or a false alarm), `label_pixels`, `predicted_pixels`, and, the same on
+        every row of the case, `pixels` (labelled ones), `ece` (10 bins over all of them), `nll` (mean,
+        nats) and `brier` (mean over pixels of the squared error summed over classes, 0..2).
+
+    Raises:
+        DataError: shapes or values that cannot be compared, or logits that are not finite.
+
+    Example:
+        >>> logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 2.0, 2.0]])
+        >>> [row] = score_case(logits, torch.tensor([0, 0, 1]), class_names=("background", "lesion"))
+        >>> row["state"], row["recall"], round(row["dice"], 3), row["hd95"], row["unit"]
+        ('ok', 1.0, 0.667, 0.95, 'px')
+    """
+    if len(logits) != len(class_names) or logits.shape[1:] != label.shape:
+        raise DataError(
+            f"logits {tuple(logits.shape)} do not fit {len(class_names)} classes "
+            f"and a label of {tuple(label.shape)}"
+        )
+    if not bool(logits.isfinite().all()):
+        raise DataError("the logits hold NaN or infinity")
+    prediction, label = logits.argmax(dim=0)[None], label[None].long()
+    scores = _overlap(prediction, label, len(class_names)) | _distances(
+        prediction, label, len(class_names), spacing
+    )
+    shared = _calibration(logits[None].float(), label) | {"unit": "px" if spacing is None else "mm"}
+    rows = []
+    for index, name in enumerate(class_names[1:]):
+        row = {score: values[0, index].item() for score, values in scores.items()}
+        rows.append({"class": name, "state": _state(row), **row, **shared})
+    return rows
+
+
+def score_cases(
+    network: Network,
+    loader: Iterable[Batch],
+    *,
+    class_names: Sequence[str],
+    cases: Mapping[str, Case],
+    device: torch.device | str | None = None,
+    spacings: Mapping[str, Sequence[float]] | None = None,
+    progress: bool = True,
+) -> tuple[ScoreTable, ReliabilityBins]:
+    """Score every case of a loader at the size at which the loader yields it.
+
+    Args:
+        network: maps images (B, C, *S) to logits (B, K, *S); a module is used in evaluation mode.
+        loader: yields batches with `image`, `label` and `case_id`.
+        class_names: K names, the background first.
+        cases: the case of each id, for its group and stratum.
+        device: where to send the batches; None takes the device of the network's weights.
+        spacings: pixel size in mm of each case id at the loader's size; None gives distances in pixels.
+        progress: show a bar on a terminal.
+
+    Returns:
+        The table, one row per case and foreground class, and the reliability bins over all labelled pixels.
+
+    Raises:
+        DataError: names the case whose logits or label cannot be scored, or that `cases` lacks.
+    """
+    bins = ReliabilityBins()
+    rows: list[dict[str, Any]] = []
+    device = device_of(network) if device is None else device
+    batches = with_progress(loader, "scoring") if progress else loader
+    with predicting(network):
+        for batch in batches:
+            logits = network(batch["image"].to(device)).float()
+            label = batch["label"].to(device)
+            for index, name in enumerate(batch["case_id"]):
+                case = _known(cases, name, "the split")
+                spacing = _known(spacings, name, "the spacings") if spacings is not None else None
+                try:
+                    scored = score_case(logits[index], label[index], class_names=class_names, spacing=spacing)
+                except DataError as error:
+                    raise DataError(f"case {name}: {error}") from error
+                identity = {"case": name, "group": case.group or name, "stratum": case.stratum}
+                rows += [identity | row for row in scored]
+            bins.update(logits.softmax(dim=1), label)
+    return ScoreTable.from_rows(rows), bins
+
+
+def _overlap(prediction: Tensor, label: Tensor, num_classes: int) -> dict[str, Tensor]:
+    """Overlap scores and pixel counts of the foreground classes, each (1, K - 1)."""
+    counts = OverlapCounts(
+        *(part[:, 1:] for part in overlap_counts(prediction, label, num_classes=num_classes))
+    )
+    return {
+        "dice": dice_from_counts(counts),
+        "iou": iou_from_counts(counts),
+        "precision": precision_from_counts(counts),
+        "recall": recall_from_counts(counts),
+        "label_pixels": counts.labelled,
+        "predicted_pixels": counts.predicted,
+    }
+
+
+def _distances(
+    prediction: Tensor, label: Tensor, num_classes: int, spacing: Sequence[float] | None
+) -> dict[str, Tensor]:
+    """Surface distances of the foreground classes, each (1, K - 1)."""
+    distances = surface_distances(prediction, label, num_classes=num_classes, spacing=spacing)
+    return distances._asdict()
+
+
+def _calibration(logits: Tensor, label: Tensor) -> dict[str, Any]:
+    """Scores of the probabilities over all labelled pixels of logits (1, K, *S) and label (1, *S)."""
+    counted = label != IGNORE_INDEX
+    probabilities = logits.softmax(dim=1)
+    truth = F.one_hot(label.masked_fill(~counted, 0), logits.shape[1]).movedim(-1, 1)
+    brier = (probabilities - truth).square().sum(dim=1)[counted].double().mean()
+    nll = F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="none")[counted].double().mean()
+    return {
+        "pixels": int(counted.sum()),
+        "ece": expected_calibration_error(probabilities, label),
+        "nll": nll.item(),
+        "brier": brier.item(),
+    }
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    if row["label_pixels"]:
+        return "ok" if row["predicted_pixels"] else "missed"
+    return "false_alarm" if row["predicted_pixels"] else "both_empty"
+
+
+def _known(values: Mapping[str, Value], name: str, where: str) -> Value:
+    if name not in values:
+        raise DataError(f"case {name} is not among {where}")
+    return values[name]

@@ -1,0 +1,120 @@
+"""A thin coat round a network of another library: any image size in, one tensor of logits out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from meddistill.errors import ConfigError
+
+
+class SegmentationNetwork(nn.Module):
+    """Pads an image to what the network can take, and crops its logits back.
+
+    The image is continued at its far edges with their own values (replicate padding), only when it has to be.
+
+    Args:
+        network: maps (B, C, *S) to logits (B, K, *S), or to several outputs of which the first (or `"out"`)
+            counts.
+        divisor: for each spatial axis, the number that its size must be a multiple of.
+        least: for each spatial axis, the smallest size that the network can take.
+        normalises_pooled: the network has batch normalisation after global pooling, so that one image alone
+            gives it a single value to normalise in training.
+
+    Example:
+        >>> import torch
+        >>> pooled = nn.Sequential(nn.AvgPool2d(4), nn.Upsample(scale_factor=4))
+        >>> SegmentationNetwork(pooled, divisor=(4, 4), least=(4, 4))(torch.zeros(1, 2, 5, 7)).shape
+        torch.Size([1, 2, 5, 7])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        divisor: Sequence[int],
+        least: Sequence[int],
+        normalises_pooled: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.divisor = tuple(divisor)
+        self.least = tuple(least)
+        self.normalises_pooled = normalises_pooled
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, K, *S) of an image (B, C, *S).
+
+        Raises:
+            ConfigError: the image has another number of axes, the training batch is too small, or the
+                network's options make its output differ in size from its input.
+        """
+        self._check_axes(image)
+        size = image.shape[2:]
+        wanted = [
+            max(_next_multiple(n, d), m) for n, d, m in zip(size, self.divisor, self.least, strict=True)
+        ]
+        self._check_batch(len(image), wanted)
+        missing = [want - n for want, n in zip(wanted, size, strict=True)]
+        if any(missing):
+            image = F.pad(image, [n for more in reversed(missing) for n in (0, more)], mode="replicate")
+        logits = first_output(self.network(image), len(size))
+        if logits.shape[2:] != image.shape[2:]:
+            raise ConfigError(
+                f"the network answers an image of {_times(image.shape[2:])} with logits of "
+                f"{_times(logits.shape[2:])}; change the option that sets its output size"
+            )
+        for axis, n in enumerate(size, start=2):
+            logits = logits.narrow(axis, 0, n)
+        return logits
+
+    def _check_axes(self, image: Tensor) -> None:
+        dims = len(self.divisor)
+        if image.ndim != dims + 2:
+            raise ConfigError(
+                f"a {dims}D network takes images of {dims + 2} axes (batch, channel, space), "
+                f"not of shape {tuple(image.shape)}"
+            )
+
+    def _check_batch(self, count: int, size: Sequence[int]) -> None:
+        deepest = 1 if self.normalises_pooled else math.prod(size) // math.prod(self.divisor)
+        if self.training and count * deepest < 2:
+            raise ConfigError(
+                f"this network normalises over the batch and cannot train on one image of {_times(size)}; "
+                "give batches of 2 or more, and drop or merge a last batch of 1"
+            )
+
+
+def first_output(output: Any, dims: int) -> Tensor:
+    """The main logits (B, K, *S) among what a network returned.
+
+    Takes `"out"` or the first entry of a mapping, the first of a tuple or list, and index 0 of the extra
+    axis that MONAI's deep supervision stacks its heads along.
+
+    Raises:
+        ConfigError: there is no tensor.
+
+    Example:
+        >>> import torch
+        >>> first_output({"aux": torch.zeros(1, 3, 4, 4), "out": torch.zeros(1, 2, 4, 4)}, dims=2).shape
+        torch.Size([1, 2, 4, 4])
+    """
+    if isinstance(output, Mapping) and output:
+        output = output["out"] if "out" in output else next(iter(output.values()))
+    if isinstance(output, tuple | list) and output:
+        output = output[0]
+    if not isinstance(output, Tensor):
+        raise ConfigError(f"the network returned {type(output).__name__}, not a tensor of logits")
+    return output[:, 0] if output.ndim == dims + 3 else output
+
+
+def _next_multiple(size: int, divisor: int) -> int:
+    return -(-size // divisor) * divisor
+
+
+def _times(size: Sequence[int]) -> str:
+    return "x".join(str(n) for n in size)
