@@ -91,7 +91,7 @@ def bins(gap: float) -> dict[str, list[float]]:
     confidence = [0.0] * 5 + [0.552, 0.651, 0.750, 0.853, 0.991]
     counts = [0] * 5 + [9_100, 12_400, 18_800, 41_000, 1_557_100]
     accuracy = [max(c - gap * (2 - c), 0.0) if n else 0.0 for c, n in zip(confidence, counts, strict=True)]
-    return {"counts": counts, "accuracy": accuracy, "confidence": confidence}
+    return {"count": counts, "accuracy": accuracy, "confidence": confidence}
 
 
 def write_history(path: Path) -> None:
@@ -153,9 +153,11 @@ def summary(rows: list[dict[str, object]]) -> dict[str, object]:
     names = ("dice", "iou", "precision", "recall", "hd95", "asd", "ece", "nll", "brier")
     return {
         "metrics": {name: estimate(name) for name in names},
-        "classes": {"lesion": {"dice": estimate("dice")}},
+        "classes": {"lesion": {"metrics": {"dice": estimate("dice")}, "counts": {}}},
         "counts": {"cases": len(rows), **{s: states.count(s) for s in ("both_empty", "missed", "false_alarm")}},
-        "reliability": bins(0.03),
+        "dataset": {"ece": 0.0312, "nll": 0.144},
+        "reliability": {"counts": bins(0.03).pop("count"), **bins(0.03)},
+        "unit": "px",
         "policy": "Both empty: left out of the means; missed or false alarm: Dice 0 and the image diagonal.",
     }
 
@@ -171,8 +173,8 @@ def write_gallery(path: Path, cases: list[object], *, teacher: bool = True, size
         arrays["student"][0] = 0
     if not teacher:
         del arrays["teacher"]
-    quality = {"worst": 0.41, "median": 0.86, "best": 0.97}
-    dice = np.array([quality[kind] for kind in kinds])
+    pairs = zip(arrays["student"], arrays["label"], strict=True)
+    dice = np.array([2 * (student * label).sum() / (student + label).sum() for student, label in pairs])
     np.savez_compressed(path, case=np.array(cases[: len(kinds)]), kind=np.array(kinds), dice=dice, **arrays)
 
 

@@ -1,5 +1,6 @@
 """One self-contained page per run, and one per comparison of runs."""
 
+from meddistill.report.comparison import ComparedRun, write_comparison
 from meddistill.report.page import write_report
 
-__all__ = ["write_report"]
+__all__ = ["ComparedRun", "write_comparison", "write_report"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from meddistill.report.numbers import compact, number
 from meddistill.report.reading import History, to_number
-from meddistill.report.svg import DASHES, GRID, INK, MUTED, SERIES, Drawing, Picture, drawing
+from meddistill.report.svg import DASHES, GRID, INK, MUTED, NARROW, SERIES, Drawing, Picture, drawing
 
 Points = list[tuple[float, float]]
 PACING_COLUMNS = {
@@ -74,7 +74,7 @@ def pacing_curve(history: History) -> Picture | None:
         _draw_lines(axes, lines, drawstyle="steps-post")
         _legend(canvas.figure, axes)
     ends = [f"{label} from {compact(pts[0][1])} to {compact(pts[-1][1])}" for label, pts in lines.items()]
-    return canvas.picture("Pacing", f"Epochs {lines_span(lines.values())}: {'; '.join(ends)}.")
+    return canvas.picture("Thresholds and pixels in use", f"Epochs {lines_span(lines.values())}: {'; '.join(ends)}.")
 
 
 def reliability(bins: Mapping[str, Any], who: str, ece: Any = None) -> Picture | None:
@@ -89,7 +89,7 @@ def reliability(bins: Mapping[str, Any], who: str, ece: Any = None) -> Picture |
     if not rows:
         return None
     edges = len(bins["accuracy"])
-    with drawing(4.4) as canvas:
+    with drawing(3.5, NARROW) as canvas:
         upper, lower = canvas.figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         _draw_gaps(upper, rows, 1 / edges)
         total = sum(count for count, _, _ in rows)
@@ -149,8 +149,8 @@ def _mark_epoch(axes: Any, epoch: float | None) -> None:
     axes.axvline(epoch, color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
     left, right = axes.get_xlim()
     side = "right" if epoch > (left + right) / 2 else "left"
-    text = f" chosen epoch {epoch:.0f} "
-    axes.annotate(text, (epoch, 1.0), xycoords=("data", "axes fraction"), ha=side, va="top", color=INK)
+    text = f"chosen epoch {epoch:.0f}"
+    axes.annotate(text, (epoch, 1.02), xycoords=("data", "axes fraction"), ha=side, va="bottom", color=INK)
 
 
 def _legend(figure: Any, axes: Any) -> None:

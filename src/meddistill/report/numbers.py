@@ -22,9 +22,10 @@ class Metric:
     higher: bool | None = True
 
     @property
-    def direction(self) -> str:
-        """`higher is better`, `lower is better`, or nothing."""
-        return {True: "higher is better", False: "lower is better", None: ""}[self.higher]
+    def explanation(self) -> str:
+        """The meaning, and which direction is better."""
+        direction = {True: "higher is better", False: "lower is better", None: ""}[self.higher]
+        return "; ".join(part for part in (self.meaning, direction) if part)
 
 
 METRICS: Mapping[str, Metric] = {
@@ -44,6 +45,8 @@ METRICS: Mapping[str, Metric] = {
     "predicted_pixels": Metric("Predicted pixels", "size of the structure in the prediction", 0, None),
 }
 
+_DISTANCES = ("hd95", "hd95_detected", "asd")
+
 
 def metric(name: str) -> Metric:
     """The description of a metric; an unknown one is named as it is written.
@@ -53,6 +56,17 @@ def metric(name: str) -> Metric:
         ('HD95', 'my score')
     """
     return METRICS.get(name, Metric(name.replace("_", " "), "", 3, None))
+
+
+def metric_label(name: str, unit: str = "") -> str:
+    """Label of a metric, with the unit where it is a distance.
+
+    Example:
+        >>> metric_label("hd95", "mm"), metric_label("dice", "mm")
+        ('HD95 (mm)', 'Dice')
+    """
+    suffix = f" ({unit})" if unit and name in _DISTANCES else ""
+    return f"{metric(name).label}{suffix}"
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -77,14 +91,36 @@ def score(value: Any, name: str) -> str:
 
 
 def interval(estimate: Any, name: str) -> str:
-    """The confidence interval of an estimate with `low` and `high`, or a dash.
+    """The confidence interval of an estimate with `low` and `high`, in one unbroken piece, or a dash.
 
     Example:
-        >>> interval({"mean": 0.8, "low": 0.75, "high": 0.84}, "dice")
+        >>> interval({"mean": 0.8, "low": 0.75, "high": 0.84}, "dice").replace("\N{NO-BREAK SPACE}", " ")
         '0.750 to 0.840'
     """
     low, high = (score(estimate.get(end), name) for end in ("low", "high"))
-    return ABSENT if ABSENT in (low, high) else f"{low} to {high}"
+    return ABSENT if ABSENT in (low, high) else f"{low}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high}"
+
+
+def signed(value: Any, name: str) -> str:
+    """A difference of the metric `name` with its sign.
+
+    Example:
+        >>> signed(0.0213, "dice"), signed(-1.5, "hd95")
+        ('+0.021', '−1.50')
+    """
+    text = score(value, name)
+    return text if text == ABSENT or text.startswith("\N{MINUS SIGN}") else f"+{text}"
+
+
+def p_value(value: Any) -> str:
+    """A p-value with four decimals.
+
+    Example:
+        >>> p_value(0.0312), p_value(1e-7), p_value(None)
+        ('0.0312', '< 0.0001', '–')
+    """
+    found = to_number(value)
+    return "< 0.0001" if found is not None and found < 1e-4 else number(found, 4)
 
 
 def compact(value: Any) -> str:
@@ -99,20 +135,17 @@ def compact(value: Any) -> str:
 
 
 def duration(seconds: Any) -> str:
-    """Seconds in words.
+    """Seconds in the unit that suits them.
 
     Example:
         >>> duration(42.3), duration(754), duration(9000), duration(None)
-        ('42 s', '12 min 34 s', '2 h 30 min', '–')
+        ('42.3 s', '12.6 min', '2.5 h', '–')
     """
     found = to_number(seconds)
     if found is None:
         return ABSENT
-    minutes, rest = divmod(round(found), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    length, unit = next((size, name) for size, name in ((3600, "h"), (60, "min"), (1, "s")) if found >= size or size == 1)
+    return f"{found / length:.1f} {unit}"
 
 
 def magnitude(value: Any) -> str:

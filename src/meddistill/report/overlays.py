@@ -21,8 +21,8 @@ from meddistill.report.reading import Gallery
 LARGEST_SIDE = 320
 """Images are shown at most this many pixels wide or high; contours keep the full resolution."""
 
-RAMP = ((253, 231, 37), (255, 180, 50), (255, 120, 70), (240, 60, 120))
-"""Colours of low to high uncertainty, drawn with rising opacity: safe for all common colour deficiencies."""
+RAMP = ((150, 70, 210), (215, 55, 175), (255, 60, 140))
+"""Colours of low to high uncertainty, drawn with rising opacity; told from the contours by lightness alone."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _contour_panel(
 def _uncertainty_panel(uncertainty: npt.NDArray[np.uint8], case: str, key: str) -> Panel:
     height, width = uncertainty.shape
     heat = f'<image href="{uncertainty_address(uncertainty)}" width="{width}" height="{height}"/>'
-    edge = _layer(key, "student", "line", "student", "thin")
+    edge = _layer(key, "student", "halo", "thin") + _layer(key, "student", "line", "student", "thin")
     share = score(float((uncertainty > 127).mean()), "dice")
     alt = f"Uncertainty of the student in case {case}; the share of pixels above half of the scale is {share}."
     return Panel("Uncertainty", alt, _svg((height, width), alt, _layer(key, "image") + heat + edge))

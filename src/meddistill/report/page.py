@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from meddistill.files import write_text
 from meddistill.report import figures
-from meddistill.report.numbers import ABSENT, duration, interval, magnitude, metric, number, score
+from meddistill.report.numbers import ABSENT, duration, interval, magnitude, metric, metric_label, number, score
 from meddistill.report.overlays import case_views
 from meddistill.report.reading import RunContent, read_run, to_number
 from meddistill.report.svg import Picture
@@ -83,7 +84,7 @@ def run_page(content: RunContent) -> str:
         progress=_progress(content),
         missing=content.missing,
         cards=_cards(content),
-        metrics=_metric_rows(mapping(content.summary.get("metrics")), content.teacher),
+        metrics=_metric_rows(content.summary, _unit(content.summary), content.teacher),
         classes=_class_rows(content.summary),
         dice_picture=figures.dice_by_case(content.scores),
         curves=_curves(content),
@@ -114,8 +115,8 @@ def _progress(content: RunContent) -> str:
 
 
 def _cards(content: RunContent) -> list[Card]:
-    metrics = mapping(content.summary.get("metrics"))
-    cards = [_metric_card(name, mapping(metrics[name])) for name in _CARD_METRICS if name in metrics]
+    metrics, unit = mapping(content.summary.get("metrics")), _unit(content.summary)
+    cards = [_metric_card(name, mapping(metrics[name]), unit) for name in _CARD_METRICS if name in metrics]
     if (parameters := magnitude(content.model.get("parameters"))) != ABSENT:
         cards.append(Card("Parameters", parameters, _compression(content.model)))
     if (seconds := duration(content.state.get("seconds"))) != ABSENT:
@@ -123,9 +124,14 @@ def _cards(content: RunContent) -> list[Card]:
     return cards
 
 
-def _metric_card(name: str, estimate: Mapping[str, Any]) -> Card:
+def _metric_card(name: str, estimate: Mapping[str, Any], unit: str) -> Card:
     range_ = interval(estimate, name)
-    return Card(metric(name).label, score(estimate.get("mean"), name), "" if range_ == ABSENT else f"95 % CI {range_}")
+    note = "" if range_ == ABSENT else f"95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}CI {range_}"
+    return Card(metric_label(name, unit), score(estimate.get("mean"), name), note)
+
+
+def _unit(summary: Mapping[str, Any]) -> str:
+    return str(summary.get("unit") or "")
 
 
 def _compression(model: Mapping[str, Any]) -> str:
@@ -139,14 +145,17 @@ def _epochs(state: Mapping[str, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _metric_rows(metrics: Mapping[str, Any], teacher: Mapping[str, Any]) -> list[MetricRow]:
+def _metric_rows(
+    summary: Mapping[str, Any], unit: str, teacher: Mapping[str, Any] = MappingProxyType({})
+) -> list[MetricRow]:
+    """Rows of the `metrics` in a summary, or in the part of it that belongs to one class."""
     rows = []
-    for name, value in metrics.items():
-        estimate, known = mapping(value), metric(name)
+    for name, value in mapping(summary.get("metrics")).items():
+        estimate = mapping(value)
         rows.append(
             MetricRow(
-                label=known.label,
-                meaning="; ".join(part for part in (known.meaning, known.direction) if part),
+                label=metric_label(name, unit),
+                meaning=metric(name).explanation,
                 mean=score(estimate.get("mean"), name),
                 interval=interval(estimate, name),
                 cases=number(estimate.get("n"), 0),
@@ -163,7 +172,8 @@ def _teacher_score(teacher: Mapping[str, Any], name: str) -> Any:
 
 def _class_rows(summary: Mapping[str, Any]) -> dict[str, list[MetricRow]]:
     classes = mapping(summary.get("classes"))
-    return {name: _metric_rows(mapping(metrics), {}) for name, metrics in classes.items() if len(classes) > 1}
+    unit = _unit(summary)
+    return {name: _metric_rows(mapping(part), unit) for name, part in classes.items() if len(classes) > 1}
 
 
 def _curves(content: RunContent) -> list[Picture]:
@@ -174,9 +184,8 @@ def _curves(content: RunContent) -> list[Picture]:
 
 def _reliability(content: RunContent) -> list[Picture]:
     known = content.calibration
-    test_ece = mapping(mapping(content.summary.get("metrics")).get("ece")).get("mean")
     drawn = (
-        (content.summary.get("reliability"), "Student, test split", content.summary.get("ece", test_ece)),
+        (content.summary.get("reliability"), "Student, test split", mapping(content.summary.get("dataset")).get("ece")),
         (known.get("bins_before"), "Teacher, before calibration", known.get("ece_before")),
         (known.get("bins_after"), "Teacher, after calibration", known.get("ece_after")),
     )

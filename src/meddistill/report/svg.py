@@ -54,8 +54,8 @@ _STYLE: dict[str, Any] = {
     "legend.fontsize": 9.0,
     "lines.linewidth": 1.8,
 }
-WIDTH = 4.8
-"""Width of a drawing in inches: 9 point text stays legible when a phone shows it 350 px wide."""
+WIDTH, NARROW = 4.3, 3.3
+"""Widths of drawings in inches, for two and for three in a row: 9 point text stays legible 350 px wide."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class Drawing:
 
 
 @contextmanager
-def drawing(height: float = 2.7) -> Iterator[Drawing]:
-    """A drawing `WIDTH` inches wide and `height` inches high, in the style of the report.
+def drawing(height: float = 2.7, width: float = WIDTH) -> Iterator[Drawing]:
+    """A drawing of `width` x `height` inches in the style of the report.
 
     The style is in force inside the block only, whatever the user's own matplotlib settings; pyplot is not used.
 
@@ -114,7 +114,7 @@ def drawing(height: float = 2.7) -> Iterator[Drawing]:
 
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
     with matplotlib.rc_context({**defaults, **_STYLE}):
-        canvas = Drawing(Figure(figsize=(WIDTH, height), layout="constrained"))
+        canvas = Drawing(Figure(figsize=(width, height), layout="constrained"))
         yield canvas
         canvas.close()
 

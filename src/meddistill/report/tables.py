@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meddistill.report.numbers import METRICS, compact, metric, score
+from meddistill.report.numbers import METRICS, compact, metric, metric_label, score
 from meddistill.report.reading import History, to_number
 
 STATES = {
@@ -30,11 +30,23 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """Shown `text`, the `value` to sort by (None sorts last), and the `state` it marks, if any."""
+    """What one cell shows.
+
+    Args:
+        text: what is read first.
+        value: what the column sorts by; None sorts last.
+        state: a key of `STATES` that the text marks.
+        note: a smaller second line.
+        stars: marks of significance after the text.
+        link: address that the text leads to.
+    """
 
     text: str
     value: float | str | None = None
     state: str = ""
+    note: str = ""
+    stars: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,8 +67,12 @@ def case_table(scores: Sequence[Mapping[str, str]]) -> Table | None:
         names.remove("class")
     if all(row.get("group") == row.get("case") for row in scores) and "group" in names:
         names.remove("group")
+    units = {row.get("unit", "") for row in scores}
+    if len(units) == 1 and "unit" in names:
+        names.remove("unit")
+    unit = units.pop() if len(units) == 1 else ""
     rows = tuple(tuple(_case_cell(name, row.get(name, "")) for name in names) for row in scores)
-    return Table("Scores of every test case", tuple(_case_column(name) for name in names), rows)
+    return Table("Scores of every test case", tuple(_case_column(name, unit) for name in names), rows)
 
 
 def history_table(history: History) -> Table | None:
@@ -93,11 +109,9 @@ def _listed(values: Sequence[Any]) -> str:
     return shown if len(values) <= 8 else f"{len(values)} entries: {shown}, …"
 
 
-def _case_column(name: str) -> Column:
+def _case_column(name: str, unit: str) -> Column:
     if name in METRICS:
-        known = metric(name)
-        title = "; ".join(part for part in (known.meaning, known.direction) if part)
-        return Column(known.label, title, numeric=True)
+        return Column(metric_label(name, unit), metric(name).explanation, numeric=True)
     return Column(name.replace("_", " ").capitalize())
 
 

@@ -18,7 +18,7 @@ def method_name(content: RunContent) -> str:
         'pcd (tpl_uncert)'
     """
     method = content.config.get("method")
-    name = _name(method) or "training"
+    name = _name(method) or "an unknown method"
     mode = method.get("mode") if isinstance(method, Mapping) else None
     return f"{name} ({mode})" if mode else name
 
@@ -26,7 +26,7 @@ def method_name(content: RunContent) -> str:
 def student_name(content: RunContent) -> str:
     """Name of the student network with its number of parameters, if known."""
     recipe = content.config
-    name = _name(content.model) or _name(recipe.get("student")) or _name(recipe.get("model")) or "student"
+    name = _name(content.model) or _name(recipe.get("student")) or _name(recipe.get("model")) or "network"
     parameters = magnitude(content.model.get("parameters"))
     return name if parameters == ABSENT else f"{name} ({parameters} parameters)"
 
@@ -43,16 +43,17 @@ def verdict(content: RunContent) -> str:
         >>> from pathlib import Path
         >>> summary = {"metrics": {"dice": {"mean": 0.8, "low": 0.7, "high": 0.9, "n": 10}}, "counts": {"cases": 12}}
         >>> verdict(RunContent(Path("r"), summary=summary, config={"method": "kd", "student": "unet"}))
-        'kd trained unet: mean test Dice 0.800 (95 % CI 0.700 to 0.900) over 10 of 12 cases.'
+        'The student unet, trained with kd, reaches a mean Dice of 0.800 (95 % CI 0.7...) over 10 of 12 test cases.'
     """
     teacher = teacher_name(content)
-    who = f"{method_name(content)} trained {student_name(content)}{f' with teacher {teacher}' if teacher else ''}"
+    taught = f"taught by {teacher}" if teacher else "trained"
+    who = f"The student {student_name(content)}, {taught} with {method_name(content)},"
     dice = mapping(mapping(content.summary.get("metrics")).get("dice"))
     if to_number(dice.get("mean")) is None:
-        return f"{who}: there are no test scores{_progress(content)}."
+        return f"{who} has no test scores yet."
     range_ = interval(dice, "dice")
     spread = "" if range_ == ABSENT else f" (95 % CI {range_})"
-    return f"{who}: mean test Dice {score(dice['mean'], 'dice')}{spread}{_cases(content.summary, dice)}."
+    return f"{who} reaches a mean Dice of {score(dice['mean'], 'dice')}{spread}{_cases(content.summary, dice)}."
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -82,17 +83,11 @@ def _cases(summary: Mapping[str, Any], dice: Mapping[str, Any]) -> str:
     counts = mapping(summary.get("counts"))
     cases, used = to_number(counts.get("cases")), to_number(dice.get("n"))
     parts = count_sentences(counts)
-    detail = f"; {', '.join(parts)}" if parts else ""
+    detail = f": {', '.join(parts)}" if parts else ""
     if cases is not None and used is not None and used < cases:
-        return f" over {used:.0f} of {cases:.0f} cases{detail}"
+        return f" over {used:.0f} of {cases:.0f} test cases{detail}"
     known = cases if cases is not None else used
-    return f" over {known:.0f} cases{detail}" if known is not None else detail
-
-
-def _progress(content: RunContent) -> str:
-    done = to_number(content.state.get("epochs_done"))
-    state = content.state.get("state")
-    return f" yet ({state}, {done:.0f} epochs done)" if state and done is not None else ""
+    return f" over {known:.0f} test cases{detail}" if known is not None else detail
 
 
 def _name(value: Any) -> str:
