@@ -242,5 +242,5 @@ def _check_filled(parts: Mapping[str, Sequence[Case]], wanted: Iterable[str]) ->
     if empty:
         groups = {group_of(case) for cases in parts.values() for case in cases}
         raise DataError(
-            f"split {empty[0]!r} got no case: only {len(groups)} groups to share; use fewer splits"
+            f"split {empty[0]!r} got no case: there are too few groups ({len(groups)}); use fewer splits"
         )
