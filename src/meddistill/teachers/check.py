@@ -57,7 +57,7 @@ class DiceTally:
         self._counts = torch.zeros(num_classes - 1, dtype=torch.int64)
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
-        """Score a batch of integer maps (B, *S); pixels of `IGNORE_INDEX` and cases full of them do not count.
+        """Score a batch of integer maps (B, *S); unknown pixels and cases do not count.
 
         Raises:
             DataError: the shapes disagree.
@@ -85,6 +85,10 @@ class DiceTally:
         """
         if not self.cases:
             raise TeacherError(f"teacher {name!r} cannot be checked: no case is labelled")
+        if floor is not None and not bool(self._counts.any()):
+            raise TeacherError(
+                f"teacher {name!r} cannot be checked: no case shows a class but the background"
+            )
         dice = self._sums / self._counts
         mean = float(dice.nanmean())
         check = TeacherCheck(
@@ -97,7 +101,7 @@ class DiceTally:
 
 def _too_low(check: TeacherCheck) -> str:
     return (
-        f"teacher {check.name!r} scores a mean Dice of {check.mean_dice:.4f} on {check.cases} labelled cases, below "
-        f"the floor of {check.floor}; likely causes: other normalisation (mean, std) or image size than in its "
-        "training, another class order (class_map), or weights of another task"
+        f"teacher {check.name!r} scores a mean Dice of {check.mean_dice:.4f} on {check.cases} labelled "
+        f"cases, below the floor of {check.floor}; likely causes: other normalisation (mean, std) or image "
+        "size than in its training, another class order (class_map), or weights of another task"
     )

@@ -1,13 +1,15 @@
-"""`load_teacher`: from a run folder, a weights file or a network."""
+"""`load_teacher`: from a run folder, a weights file (.safetensors, .pt, .pth, .ckpt) or a network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from meddistill.errors import ConfigError, RunError, TeacherError
 from meddistill.models import ModelSpec, load_state, load_weights
@@ -32,23 +34,21 @@ def load_teacher(
     """Make a frozen teacher of what is at hand. Files are read without running code.
 
     Args:
-        source: the folder of a finished run; a `.safetensors` file that meddistill wrote; a `.safetensors`,
-            `.pt`, `.pth` or `.ckpt` file of anybody, with `model`; or a network.
+        source: folder of a finished run, a weights file (of others: with `model`), or a network.
         model: name for `create_model`, where the source does not say it.
-        in_channels: channels of the network; where `model` is given with 1 and the weights are those of an
-            RGB network, that one is built. Ignored where the source says it.
+        in_channels: channels of the network (1 also finds RGB weights); ignored where the source says it.
         num_classes: K, background included; ignored where the source says it.
         dims: spatial axes; ignored where the source says it.
-        mean: see `Teacher`.
-        std: see `Teacher`.
-        size: see `Teacher`.
-        class_map: see `Teacher`.
-        dtype: see `Teacher`.
+        mean: see `Teacher`, like the next four.
+        std: divides the image.
+        size: resolution of the network.
+        class_map: order of its classes.
+        dtype: its precision.
         device: where the teacher computes.
         **options: further arguments of `create_model`.
 
     Raises:
-        TeacherError: the source is missing, unfinished, damaged, would run code, or does not fit the network.
+        TeacherError: the source is missing, unfinished, damaged, would run code, or does not fit `model`.
         ConfigError: `create_model` refuses `model` or `options`.
 
     Example:
@@ -59,28 +59,14 @@ def load_teacher(
     if options and model is None:
         raise ConfigError(f"options of a network ({', '.join(options)}) need its name: give model as well")
     if isinstance(source, nn.Module):
-        name, spec = None, ModelSpec("", in_channels, num_classes, dims)
-        network = source
+        name, network = type(source).__name__, source
+        spec = ModelSpec("", in_channels, num_classes, dims)
     else:
-        path = _weights_file(Path(source))
-        name = Path(source).stem
         given = None if model is None else ModelSpec(model, in_channels, num_classes, dims, options)
-        try:
-            spec, network = _load(path, given)
-        except RunError as error:
-            raise TeacherError(f"teacher: {error}") from error
-    return Teacher(
-        network,
-        name=name,
-        in_channels=spec.in_channels,
-        num_classes=spec.num_classes,
-        mean=mean,
-        std=std,
-        size=size,
-        class_names=spec.class_names,
-        class_map=class_map,
-        dtype=dtype,
-    ).to(device)
+        name, spec, network = _read(Path(source), given)
+    classes: dict[str, Any] = {"num_classes": spec.num_classes, "class_names": spec.class_names}
+    image: dict[str, Any] = {"in_channels": spec.in_channels, "mean": mean, "std": std, "size": size}
+    return Teacher(network, name=name, class_map=class_map, dtype=dtype, **classes, **image).to(device)
 
 
 def _weights_file(source: Path) -> Path:
@@ -104,25 +90,33 @@ def _weights_file(source: Path) -> Path:
     return run.weights
 
 
+def _read(source: Path, given: ModelSpec | None) -> tuple[str, ModelSpec, nn.Module]:
+    """Name, spec and network of a run folder or a weights file."""
+    path = _weights_file(source)
+    try:
+        spec, network = _load(path, given)
+    except RunError as error:
+        raise TeacherError(f"teacher: {error}") from error
+    return source.name if source.is_dir() else path.stem, spec, network
+
+
 def _load(path: Path, given: ModelSpec | None) -> tuple[ModelSpec, nn.Module]:
     """The network of the weights in `path`: of `given`, or else of the spec in the file."""
     found, state = load_weights(path)
     spec = given or found
     if spec is None:
         raise RunError(f"{path} does not say which network it belongs to; give the model's name as well")
-    network = spec.build()
     try:
-        load_state(network, state, source=str(path))
+        return spec, _filled(spec, state, path)
     except RunError:
-        if given is None or given.in_channels != 1:
-            raise
-        rgb = ModelSpec(given.name, 3, given.num_classes, given.dims, given.options)
-        network = rgb.build()
-        try:
-            load_state(network, state, source=str(path))
-        except RunError:
-            pass
-        else:
-            return rgb, network
+        if given is not None and given.in_channels == 1:
+            rgb = replace(given, in_channels=3)
+            with contextlib.suppress(RunError):
+                return rgb, _filled(rgb, state, path)
         raise
-    return spec, network
+
+
+def _filled(spec: ModelSpec, state: Mapping[str, Tensor], path: Path) -> nn.Module:
+    network = spec.build()
+    load_state(network, state, source=str(path))
+    return network

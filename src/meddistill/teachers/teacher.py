@@ -69,7 +69,8 @@ class Teacher(nn.Module):
             raise TeacherError(f"teacher {self.name!r}: std is {std!r}; every value must be above 0")
         if self.class_map is not None and sorted(self.class_map) != list(range(num_classes)):
             raise TeacherError(
-                f"teacher {self.name!r}: class_map {self.class_map} does not name each class 0..{num_classes - 1} once"
+                f"teacher {self.name!r}: class_map {self.class_map} does not name each class "
+                f"0..{num_classes - 1} once"
             )
         self.network = network.requires_grad_(False)
         self.eval()
@@ -164,8 +165,8 @@ class Teacher(nn.Module):
             raise TeacherError(f"teacher {self.name!r}: {error}") from error
         if logits.ndim != dims + 2 or logits.shape[1] != self.num_classes:
             raise TeacherError(
-                f"teacher {self.name!r} answers with shape {tuple(logits.shape)}; (B, {self.num_classes}, *S) is "
-                "needed: give the num_classes that it was trained with"
+                f"teacher {self.name!r} answers with shape {tuple(logits.shape)}, not "
+                f"(B, {self.num_classes}, *S); give the num_classes that it was trained with"
             )
         return logits
 
