@@ -35,7 +35,7 @@ def create_method(name: str, **options: Any) -> Method:
         >>> create_method("paced", bta=0.9)
         Traceback (most recent call last):
         ...
-        meddistill.errors.ConfigError: unknown option of method paced 'bta'; did you mean 'beta' or 'cpl_beta'?
+        meddistill.errors.ConfigError: unknown option of method paced 'bta'; did you mean 'beta' or...
     """
     method: Method = build("method", name, METHODS, options)
     return method
