@@ -217,6 +217,7 @@ def test_state_is_made_of_plain_numbers():
 def test_it_must_be_prepared():
     student, labels, teacher = make_inputs((1, 2, 4, 4))
     method = PacedDistillation()
+    method.on_epoch_start(3)
     assert method.status() == method.state_dict() == {}
     with pytest.raises(RunError, match=r"call prepare\(context\)"):
         method(student, make_batch(labels), teacher)

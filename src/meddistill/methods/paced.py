@@ -17,6 +17,7 @@ from meddistill.methods.base import Batch, Context, Method
 from meddistill.methods.checks import require_teacher, term_weights
 from meddistill.methods.pcd_curriculum import CurriculumState, hard_mask, paces, soft_weight, survey
 from meddistill.methods.pcd_options import PacedOptions
+from meddistill.pacing import Pacing
 
 
 class PacedDistillation(PacedOptions, Method):
@@ -51,6 +52,8 @@ class PacedDistillation(PacedOptions, Method):
         super().__post_init__()
         self._state: CurriculumState | None = None
         self._epoch = 0
+        self._paces: dict[str, Pacing] = {}
+        self._thresholds: dict[str, float] = {}
 
     @property
     def needs_teacher_temperature(self) -> bool:
