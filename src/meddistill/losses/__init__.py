@@ -1,4 +1,4 @@
-"""Losses on channel-first tensors of any dimension: a pure function each, and a module that stores its arguments."""
+"""Losses on channel-first tensors of any dimension: a pure function each, and a thin module round it."""
 
 from meddistill.losses.checks import IGNORE_INDEX
 from meddistill.losses.cross_entropy import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,6 +23,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, ignore_index: int = IGNORE_
         ValueError: the shapes disagree.
 
     Example:
+        >>> import torch
         >>> cross_entropy(torch.zeros(3, 2), torch.tensor([0, 1, -100]))
         tensor([0.6931, 0.6931, 0.0000])
     """
@@ -46,6 +46,7 @@ def partial_cross_entropy(logits: Tensor, labels: Tensor, *, ignore_index: int =
         ValueError: the shapes disagree.
 
     Example:
+        >>> import torch
         >>> partial_cross_entropy(torch.zeros(1, 2, 2, 2), torch.tensor([[[0, -100], [-100, -100]]]))
         tensor(0.6931)
         >>> partial_cross_entropy(torch.zeros(1, 2, 2, 2), torch.full((1, 2, 2), -100))
@@ -59,6 +60,7 @@ class CrossEntropy(nn.Module):
     """`cross_entropy` with its argument stored.
 
     Example:
+        >>> import torch
         >>> CrossEntropy()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4)).shape
         torch.Size([1, 4, 4])
     """
@@ -76,6 +78,7 @@ class PartialCrossEntropy(nn.Module):
     """`partial_cross_entropy` with its argument stored.
 
     Example:
+        >>> import torch
         >>> PartialCrossEntropy(ignore_index=255)(torch.zeros(1, 4), torch.tensor([3]))
         tensor(1.3863)
     """

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from meddistill.losses.checks import check_choice, check_positive, check_same_shape, wide
 
@@ -21,8 +22,8 @@ def kl_divergence(
 ) -> Tensor:
     """Per-pixel T^2 KL(teacher || student) of the tempered softmax, in nats; the teacher is detached.
 
-    `k = T^2 sum_c p_c (log p_c - log q_c)` with `p = softmax(teacher / T)` and `q = softmax(student / T)`, computed
-    from log-probabilities in float32 (float64 for double input) whatever the precision of the logits.
+    `k = T^2 sum_c p_c (log p_c - log q_c)` with `p = softmax(teacher / T)` and `q = softmax(student / T)`,
+    computed in log-space and in float32 (float64 for double input) whatever the precision of the logits.
 
     Args:
         student_logits: (B, C, *S), or (B, C) for classification.
@@ -46,10 +47,9 @@ def kl_divergence(
     check_choice("class_reduction", class_reduction, ("sum", "mean"))
     check_same_shape(student_logits, teacher_logits)
     log_student = torch.log_softmax(wide(student_logits) / temperature, dim=1)
-    log_teacher = torch.log_softmax(wide(teacher_logits.detach()) / temperature, dim=1)
-    per_class = log_teacher.exp() * (log_teacher - log_student)
-    divergence = per_class.sum(1) if class_reduction == "sum" else per_class.mean(1)
-    return divergence * temperature**2
+    teacher = torch.softmax(wide(teacher_logits.detach()) / temperature, dim=1)
+    per_class = F.kl_div(log_student, teacher, reduction="none") * temperature**2
+    return per_class.sum(1) if class_reduction == "sum" else per_class.mean(1)
 
 
 class KLDivergence(nn.Module):

@@ -24,20 +24,22 @@ def label_smoothing_map(
 ) -> Tensor:
     """Soft labels in which a pixel keeps half of its weight and its Gaussian neighbourhood shares the rest.
 
-    With g the normalised Gaussian and g_0 its centre, the kernel is g / (1 - g_0) around a centre of 1, divided by
-    its sum of 2: the centre's share is exactly 0.5. Borders are replicated. Inside a region the map is one-hot;
-    with the default kernel a pixel on a straight edge keeps 0.8278, and an isolated pixel 0.5.
+    With g the normalised Gaussian and g_0 its centre, the kernel is g / (1 - g_0) around a centre of 1,
+    divided by its sum of 2: the centre's share is exactly 0.5. Borders are replicated. Inside a region the
+    map is one-hot; with the default kernel a pixel on a straight edge keeps 0.8278, and an isolated pixel
+    0.5.
 
-    Labels outside 0..K-1 (such as -100) are ignored: they pass nothing on, the weights of their labelled neighbours
-    are scaled up to sum to 1, and their own map is 0 for every class.
+    Labels outside 0..K-1 (such as -100) are ignored: they pass nothing on, the weights of their labelled
+    neighbours are scaled up to sum to 1, and their own map is 0 for every class.
 
     Args:
         labels: (B, H, W) or (B, D, H, W) integers.
         num_classes: K.
         kernel_size: odd, at least 3.
         sigma: width of the Gaussian in pixels.
-        centre: which kernel element counts as g_0 in the sum over the neighbours. "middle" is right; "corner" takes
-            element [1, 1] whatever the size, as the released code does, and agrees with it only for size 3.
+        centre: which kernel element counts as g_0 in the sum over the neighbours. "middle" is right;
+            "corner" takes element [1, 1] whatever the size, as the released code does, and agrees with it
+            only for size 3.
 
     Returns:
         (B, K, *S) float32, summing to 1 over the classes at labelled pixels.
@@ -79,7 +81,7 @@ def _gaussian(size: int, sigma: float) -> list[float]:
 
 
 def _convolve(x: Tensor, profile: list[float], axis: int) -> Tensor:
-    """Replicate-padded convolution along one axis. A sum of slices, so that autocast cannot lower its precision."""
+    """Replicate-padded convolution along one axis; a sum of slices, which autocast leaves in float32."""
     size, radius = x.shape[axis], len(profile) // 2
     padded = torch.cat(
         [x.narrow(axis, 0, 1)] * radius + [x] + [x.narrow(axis, size - 1, 1)] * radius, dim=axis

@@ -23,7 +23,8 @@ def require_teacher(student_logits: Tensor, teacher_logits: Tensor | None) -> Te
     check_class_count(teacher_logits, student_logits.shape[1])
     if teacher_logits.shape != student_logits.shape:
         raise ValueError(
-            f"teacher logits {tuple(teacher_logits.shape)} do not fit student logits {tuple(student_logits.shape)}"
+            f"teacher logits {tuple(teacher_logits.shape)} do not fit "
+            f"student logits {tuple(student_logits.shape)}"
         )
     return teacher_logits.detach()
 

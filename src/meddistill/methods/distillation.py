@@ -23,16 +23,16 @@ class Distillation(Method):
     Args:
         temperature: of the divergence k; the released P-CD code uses 4.5.
         alpha: None weighs both terms by 1, as P-CD does; a number in 0..1 gives alpha k + (1 - alpha) e.
-        class_reduction: "sum" is the divergence; "mean" divides it by the number of classes, as the released P-CD
-            code does.
+        class_reduction: "sum" is the divergence; "mean" divides it by the number of classes, as the
+            released P-CD code does.
 
     Raises:
         ConfigError: an argument is out of range or unknown.
 
     Example:
         >>> import torch
-        >>> batch = Batch(image=torch.zeros(1, 1, 2, 2), label=torch.zeros(1, 2, 2).long(), index=torch.tensor([0]),
-        ...               case_id=["a"])
+        >>> image, label = torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2).long()
+        >>> batch = Batch(image=image, label=label, index=torch.tensor([0]), case_id=["a"])
         >>> terms = Distillation()(torch.zeros(1, 2, 2, 2), batch, torch.zeros(1, 2, 2, 2))
         >>> terms["kd"], terms["ce"]
         (tensor(0.), tensor(0.6931))

@@ -1,5 +1,7 @@
-"""Paced-curriculum distillation: P-CD of Islam et al. 2023, "Paced-Curriculum Distillation with Prediction and
-Label Uncertainty for Image Segmentation".
+"""Paced-curriculum distillation.
+
+P-CD of Islam et al. 2023, "Paced-Curriculum Distillation with Prediction and Label Uncertainty for Image
+Segmentation".
 """
 
 from __future__ import annotations
@@ -15,18 +17,21 @@ from meddistill.methods.base import Batch, Context, Method
 from meddistill.methods.checks import require_teacher, term_weights
 from meddistill.methods.pcd_curriculum import CurriculumState, hard_mask, paces, soft_weight, survey
 from meddistill.methods.pcd_options import PacedOptions
+from meddistill.pacing import Pacing
 
 
 class PacedDistillation(PacedOptions, Method):
     """L = mean_i v_i u_i (c_i^k k_i + c_i^e e_i): easy pixels first, all of them in the end.
 
     k_i is the tempered divergence from the teacher and e_i the cross-entropy at pixel i. The confidence mask
-    v_i = [p_i >= mu] (TPL) asks for the teacher's confidence in the true class, the boundary mask u_i = [q_i >= mu]
-    (BU) for the certainty of the label, and the soft weight c_i = 1 where p_i >= mu', else a floor (CPL); each mode
-    uses some of them, and `weights_to` says which of the two terms c acts on. mu starts where the share `beta` of
-    the training pixels passes and falls to 0 at the fraction `gamma` of the training.
+    v_i = [p_i >= mu] (TPL) asks for the teacher's confidence in the true class, the boundary mask u_i =
+    [q_i >= mu] (BU) for the certainty of the label, and the soft weight c_i = 1 where p_i >= mu', else a
+    floor (CPL); each mode uses some of them, and `weights_to` says which of the two terms c acts on. mu
+    starts where the share `beta` of the training pixels passes and falls to 0 at the fraction `gamma` of
+    the training.
 
-    `prepare` makes one pass over the teacher's logits; afterwards the method depends on the epoch alone.
+    The options and their defaults are those of `PacedOptions`. `prepare` makes one pass over the teacher's
+    logits; afterwards the method depends on the epoch alone.
 
     Example:
         >>> import torch
@@ -41,13 +46,14 @@ class PacedDistillation(PacedOptions, Method):
         0.0
     """
 
-    __doc__ = f"{__doc__}\n{PacedOptions.__doc__}"
     needs_teacher = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._state: CurriculumState | None = None
         self._epoch = 0
+        self._paces: dict[str, Pacing] = {}
+        self._thresholds: dict[str, float] = {}
 
     @property
     def needs_teacher_temperature(self) -> bool:
@@ -104,8 +110,10 @@ class PacedDistillation(PacedOptions, Method):
         return {"loss": kd_weight * kd + ce_weight * ce, "kd": kd.detach(), "ce": ce.detach()}
 
     def status(self) -> Mapping[str, float]:
-        """`threshold` and `cpl_threshold` where the mode has them, and `share_in_use`: the share of the training
-        pixels that the hard masks let in (in mode "cpl", that have full weight).
+        """`threshold` and `cpl_threshold` where the mode has them, and `share_in_use`.
+
+        That is the share of the training pixels that the hard masks let in; in mode "cpl", that have full
+        weight.
         """
         if self._state is None:
             return {}

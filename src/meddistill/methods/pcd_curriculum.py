@@ -34,8 +34,8 @@ from meddistill.pacing import (
 class CurriculumState(TypedDict):
     """What one pass over the teacher's confidences tells.
 
-    `confidence_temperature`, `epochs`, `starts` (the first value of each threshold) and `shares` (share of the
-    training pixels in use, by epoch).
+    `confidence_temperature`, `epochs`, `starts` (the first value of each threshold) and `shares` (share of
+    the training pixels in use, by epoch).
     """
 
     confidence_temperature: float
@@ -135,7 +135,7 @@ def _boundary(options: PacedOptions) -> Score:
 
 
 def _scores(options: PacedOptions, temperature: float) -> dict[str, Score]:
-    """What to take histograms of: the score of each threshold, and the one that decides whether a pixel is in use."""
+    """What to take histograms of: the score behind each threshold, and the one behind the share in use."""
     confidence, true_class = _confidence(options, temperature), TrueClass(temperature)
     in_use: Score = confidence if options.parts.confidence_mask else true_class
     if options.parts.boundary_mask:

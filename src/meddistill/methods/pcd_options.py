@@ -13,8 +13,9 @@ from meddistill.methods.pcd_presets import PRESETS, Preset
 
 
 class Mode(NamedTuple):
-    """Which curricula a mode combines: hard masks of the teacher's confidence and of the label's boundary, and soft
-    confidence weights.
+    """Which curricula a mode combines.
+
+    Hard masks of the teacher's confidence and of the label's boundary, and soft confidence weights.
     """
 
     confidence_mask: bool
@@ -36,17 +37,17 @@ class PacedOptions:
 
     Args:
         mode: "tpl" masks by the teacher's confidence in the true class (P-CD without boundary uncertainty);
-            "tpl_uncert" masks by that and by the boundary certainty of the label (P-CD); "cpl" gives unsure pixels
-            less weight; "cpl_tpl" does both.
+            "tpl_uncert" masks by that and by the boundary certainty of the label (P-CD); "cpl" gives unsure
+            pixels less weight; "cpl_tpl" does both.
         preset: "paper", "reference" (the released code, defects included) or "first" (its forerunner's code).
         temperature: of the divergence.
-        confidence_temperature: of the teacher's confidence; "calibrate" takes the one fitted on the calibration
-            split; None leaves it to the preset.
+        confidence_temperature: of the teacher's confidence; "calibrate" takes the one fitted on the
+            calibration split; None leaves it to the preset.
         beta: share of the training pixels that the first threshold must keep, 0..1.
         gamma: share of the epochs after which every pixel takes part, above 0 and up to 1.
         every: epochs between two steps of the threshold.
-        cpl_beta: as beta, for the soft weights. None means beta in "cpl_tpl"; in "cpl" it means no histogram, but a
-            threshold that starts at 1 and falls by 0.1 each time, as in the released code.
+        cpl_beta: as beta, for the soft weights. None means beta in "cpl_tpl"; in "cpl" it means no
+            histogram, but a threshold that starts at 1 and falls by 0.1 each time, as in the released code.
         cpl_gamma: as gamma, for the soft weights; None means gamma.
         cpl_every: as every, for the soft weights; None means every.
         weights_to: the term that soft weights act on: "ce", "kld" or "both".
@@ -56,8 +57,8 @@ class PacedOptions:
         pacing: "linear" from a histogram, or "rising" from initial_mu as in the forerunner's code.
         initial_mu: first doubt 1 - confidence let in under "rising" pacing.
         mu_update: what that gains every `every` epochs.
-        boundary: "shared" compares the boundary certainty q, which is never below 0.5, with the same threshold as
-            the confidence and so stops masking at 0.5; "stretched" compares 2 q - 1.
+        boundary: "shared" compares the boundary certainty q, which is never below 0.5, with the same
+            threshold as the confidence and so stops masking at 0.5; "stretched" compares 2 q - 1.
         kernel_size: of the boundary smoothing.
         sigma: of the boundary smoothing, in pixels.
 

@@ -13,8 +13,8 @@ class Supervised(Method):
 
     Example:
         >>> import torch
-        >>> batch = Batch(image=torch.zeros(1, 1, 2, 2), label=torch.zeros(1, 2, 2).long(), index=torch.tensor([0]),
-        ...               case_id=["a"])
+        >>> image, label = torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2).long()
+        >>> batch = Batch(image=image, label=label, index=torch.tensor([0]), case_id=["a"])
         >>> Supervised()(torch.zeros(1, 2, 2, 2), batch)["loss"]
         tensor(0.6931)
     """

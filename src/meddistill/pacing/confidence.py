@@ -16,7 +16,7 @@ from meddistill.losses.svls import Centre, label_smoothing_map
 def true_class_confidence(
     logits: Tensor, labels: Tensor, *, temperature: float = 1.0, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:
-    """Probability p_i = softmax(logits / T)_y that the teacher gives to the annotated class; 0 at ignored pixels.
+    """Probability p_i = softmax(logits / T)_y that the teacher gives to the annotated class; 0 where ignored.
 
     Args:
         logits: (B, C, *S), or (B, C) for classification.
@@ -64,7 +64,7 @@ def max_confidence(logits: Tensor, *, temperature: float = 1.0) -> Tensor:
 
 
 class Score(Protocol):
-    """Anything that rates pixels: (teacher logits (B, C, *S), labels (B, *S)) -> (B, *S) in 0..1, high is easy."""
+    """Anything that rates pixels: teacher logits (B, C, *S), labels (B, *S) -> (B, *S) in 0..1, 1 is easy."""
 
     def __call__(self, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         """Rate each pixel."""
@@ -106,7 +106,7 @@ class MostLikelyClass:
 
 @dataclass(frozen=True)
 class Boundary:
-    """Score by the largest class share of the label's `label_smoothing_map`: 1 in a region, down to 0.5 at its edge.
+    """Score by the largest class share of `label_smoothing_map`: 1 in a region, down to 0.5 at its edge.
 
     Example:
         >>> Boundary()(torch.zeros(1, 2, 1, 4), torch.tensor([[[0, 0, 1, 1]]]))

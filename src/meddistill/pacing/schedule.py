@@ -1,4 +1,4 @@
-"""How the bar moves from epoch to epoch. Schedules depend on the epoch alone, so that a resumed run agrees."""
+"""How the bar moves from epoch to epoch: functions of the epoch alone, so that a resumed run agrees."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Pacing(Protocol):
 class LinearPacing:
     """A threshold that falls in equal steps from `start` to 0 (P-CD).
 
-    mu(e) = max(0, mu0 (1 - k / (gamma E) floor((e - 1) / k))) for e >= 1, and mu(0) = mu0. When gamma E is a multiple
-    of k, it is 0 from epoch gamma E + 1 on; otherwise from the next step after that.
+    mu(e) = max(0, mu0 (1 - k / (gamma E) floor((e - 1) / k))) for e >= 1, and mu(0) = mu0. When gamma E is
+    a multiple of k, it is 0 from epoch gamma E + 1 on; otherwise from the next step after that.
 
     Args:
         start: mu0, in 0..1.

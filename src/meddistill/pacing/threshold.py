@@ -16,8 +16,8 @@ Rounding = Literal["exact", "reference"]
 class ConfidenceHistogram:
     """Counts of confidences in equal bins of 0..1; memory does not grow with the number of pixels.
 
-    A pixel at a bin's lower edge belongs to that bin, compared in the precision of the confidences, so that the
-    counts agree with the test `confidence >= threshold` that masks make.
+    A pixel at a bin's lower edge belongs to that bin, compared in the precision of the confidences, so that
+    the counts agree with the test `confidence >= threshold` that masks make.
 
     Args:
         bins: number of bins and of thresholds.
@@ -57,12 +57,12 @@ class ConfidenceHistogram:
         self.counts = self.counts.to(values.device) + torch.bincount(index, minlength=self.bins)
 
     def threshold(self, fraction: float, *, rounding: Rounding = "exact") -> float:
-        """The largest of the thresholds 0, 1/bins, ..., 1 - 1/bins that keeps more than `fraction`; 0 if none does.
+        """The largest of the thresholds 0, 1/bins, ..., 1 - 1/bins that keeps more than `fraction`, or 0.
 
         Args:
             fraction: share of the pixels that must stay, 0..1.
-            rounding: "exact" compares exact shares; "reference" rounds them to 3 decimals and never tries 1/bins,
-                as the code released with P-CD does.
+            rounding: "exact" compares exact shares; "reference" rounds them to 3 decimals and never tries
+                1/bins, as the code released with P-CD does.
 
         Raises:
             ConfigError: the fraction lies outside 0..1 or the rounding is unknown.
@@ -80,7 +80,7 @@ class ConfidenceHistogram:
         return 0.0
 
     def kept_fraction(self, threshold: float) -> float:
-        """Share of the confidences at or above `threshold`; between two bin edges, at or above the upper edge.
+        """Share of the confidences at or above `threshold`; between two bin edges, above the upper one.
 
         Raises:
             ValueError: nothing was counted.
@@ -96,7 +96,7 @@ class ConfidenceHistogram:
 
 
 def threshold_for_fraction(confidences: Tensor, fraction: float, *, rounding: Rounding = "exact") -> float:
-    """The largest of the 1000 thresholds 0, 0.001, ..., 0.999 that keeps more than `fraction` of the confidences; 0 if none does.
+    """The largest of the thresholds 0, 0.001, ..., 0.999 that keeps more than `fraction`, or 0.
 
     Args:
         confidences: any shape, values in 0..1.

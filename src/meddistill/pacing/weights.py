@@ -37,7 +37,7 @@ class Everything:
 
 @dataclass(frozen=True)
 class HardMask:
-    """1 where the score reaches the threshold, else 0: thresholded prediction labels (TPL) of P-CD.
+    """1 where the score reaches the threshold, else 0: the masks (TPL, BU) of P-CD.
 
     Example:
         >>> from meddistill.pacing import TrueClass
@@ -55,7 +55,7 @@ class HardMask:
 
 @dataclass(frozen=True)
 class SoftWeight:
-    """1 where the score reaches the threshold, else `floor(threshold)`: confidence-paced learning (CPL) of P-CD.
+    """1 where the score reaches the threshold, else `floor(threshold)`: the soft weights (CPL) of P-CD.
 
     Example:
         >>> from meddistill.pacing import TrueClass
@@ -98,9 +98,10 @@ class Product:
 class BatchMean:
     """A weight averaged over the batch at each position, the same for every image.
 
-    This is what the code released with P-CD computes: there a mask of shape (B, 1, H, W) meets losses of shape
-    (B, H, W), which pairs every mask with every image; the mean of the B x B products is the mean of the averaged
-    mask times the losses. Only labelled images count in the average. With one image nothing changes.
+    This is what the code released with P-CD computes: there a mask of shape (B, 1, H, W) meets losses of
+    shape (B, H, W), which pairs every mask with every image; the mean of the B x B products is the mean of
+    the averaged mask times the losses. Only labelled images count in the average. With one image nothing
+    changes.
 
     Example:
         >>> from meddistill.pacing import TrueClass
@@ -130,7 +131,7 @@ def rising_floor(threshold: float) -> float:
 
 
 def falling_floor(threshold: float) -> float:
-    """max(mu - 0.1, 0): unsure pixels lose weight while the threshold mu falls, as in the code released with P-CD.
+    """max(mu - 0.1, 0): unsure pixels lose weight while mu falls, as in the code released with P-CD.
 
     Example:
         >>> falling_floor(1.0), falling_floor(0.0)
