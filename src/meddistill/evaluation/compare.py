@@ -137,7 +137,8 @@ def compare_runs(
         resamples: bootstrap samples of every interval.
 
     Raises:
-        RunError: no scores in a folder, or runs scored on different cases (the first ones are named).
+        RunError: an unknown baseline, a row or folder without scores, or runs scored on different cases
+            (the first ones are named).
         ConfigError: an unknown metric.
 
     Example:
@@ -156,18 +157,16 @@ def compare_runs(
     if baseline not in runs:
         raise RunError("baseline: " + unknown_name("row", baseline, runs))
     tables = {name: _tables(run, split) for name, run in runs.items()}
-    for name, seeds in tables.items():
-        if not seeds:
-            raise RunError(f"row {name} has no runs")
     unit = _check_same_cases(tables)
+    wanted = _pairs(list(runs), baseline, pairs)
     options = {"seed": seed, "resamples": resamples}
     rows: list[ComparisonRow] = []
     tests: list[ComparisonTest] = []
     for name in metrics:
-        by_row = {row: [case_values(table, name) for table in seeds] for row, seeds in tables.items()}
-        averaged = {row: _average(seeds) for row, seeds in by_row.items()}
-        rows += [_row(row, name, by_row[row], averaged[row], options) for row in runs]
-        tests += _tests(name, averaged, _pairs(list(runs), baseline, pairs), options)
+        seeds = {row: [case_values(table, name) for table in tables[row]] for row in runs}
+        averaged = {row: _average(values) for row, values in seeds.items()}
+        rows += [_row(row, name, seeds[row], averaged[row], options) for row in runs]
+        tests += _tests(name, averaged, wanted, options)
     return Comparison(baseline, tuple(metrics), unit, tuple(rows), tuple(tests))
 
 
@@ -182,7 +181,10 @@ def _tables(run: Run | Sequence[Run], split: str) -> list[ScoreTable]:
 
 
 def _check_same_cases(tables: Mapping[str, Sequence[ScoreTable]]) -> str:
-    """Refuse runs scored on different cases, classes or in different units; returns the unit of distances."""
+    """Refuse rows without runs or scored on different cases, classes or units; returns the unit of distances."""
+    for name, seeds in tables.items():
+        if not seeds:
+            raise RunError(f"row {name} has no runs to compare")
     (first_name, (first, *_)), *_ = tables.items()
     expected = set(zip(first["case"].tolist(), first["class"].tolist(), strict=True))
     for name, seeds in tables.items():
