@@ -125,7 +125,7 @@ def compare_runs(
 ) -> Comparison:
     """Compare rows, each one run or the same training with several seeds, on the same cases.
 
-    The runs of a row are averaged case by case first, so seeds are never taken for independent cases.
+    The runs of a row are averaged case by case first: seeds are not independent cases.
 
     Args:
         runs: for each row name a score table or run folder, or a list of these with one per seed.
@@ -181,7 +181,7 @@ def _tables(run: Run | Sequence[Run], split: str) -> list[ScoreTable]:
 
 
 def _check_same_cases(tables: Mapping[str, Sequence[ScoreTable]]) -> str:
-    """Refuse rows without runs or scored on different cases, classes or units; returns the unit of distances."""
+    """The unit of distances, once it is sure that all runs have the same cases, classes and unit."""
     for name, seeds in tables.items():
         if not seeds:
             raise RunError(f"row {name} has no runs to compare")
