@@ -58,7 +58,7 @@ class SegmentationNetwork(nn.Module):
         wanted = [
             max(_next_multiple(n, d), m) for n, d, m in zip(size, self.divisor, self.least, strict=True)
         ]
-        self._check_batch(len(image), wanted)
+        self._check_batch(image.shape[0], wanted)
         missing = [want - n for want, n in zip(wanted, size, strict=True)]
         if any(missing):
             image = F.pad(image, [n for more in reversed(missing) for n in (0, more)], mode="replicate")
