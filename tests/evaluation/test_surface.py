@@ -11,6 +11,8 @@ from meddistill.data.case import IGNORE_INDEX
 from meddistill.errors import ConfigError, DataError
 from meddistill.evaluation import average_surface_distance, dice_score, hausdorff95, surface_distances
 
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:monai")
+
 
 def blobs(shape, seed, num_classes=3):
     """Random maps with a few boxes of every class, so that surfaces have interiors."""

@@ -143,14 +143,11 @@ def compare_runs(
 
     Example:
         >>> from meddistill.evaluation.table import COLUMNS
+        >>> row = dict.fromkeys(COLUMNS, 0) | {"class": "lesion", "state": "ok"}
         >>> def table(*dice):
-        ...     row = dict.fromkeys(COLUMNS, 0) | {"class": "lesion", "state": "ok"}
-        ...     return ScoreTable.from_rows(
-        ...         row | {"case": case, "group": case, "dice": value} for case, value in zip("abcdef", dice)
-        ...     )
-        >>> worse, better = table(0.1, 0.2, 0.3, 0.4, 0.5, 0.6), table(0.2, 0.4, 0.6, 0.8, 1.0, 0.9)
-        >>> comparison = compare_runs({"IID": worse, "KD": better}, baseline="IID", metrics=["dice"])
-        >>> test = comparison.tests[0]
+        ...     return ScoreTable.from_rows(row | dict(case=n, group=n, dice=x) for n, x in enumerate(dice))
+        >>> runs = {"IID": table(0.1, 0.2, 0.3, 0.4, 0.5, 0.6), "KD": table(0.2, 0.4, 0.6, 0.8, 1.0, 0.9)}
+        >>> [test] = compare_runs(runs, baseline="IID", metrics=["dice"]).tests
         >>> test.row, round(test.mean_difference, 2), round(test.p_holm, 3), test.better
         ('KD', 0.3, 0.031, True)
     """
@@ -158,15 +155,13 @@ def compare_runs(
         raise RunError("baseline: " + unknown_name("row", baseline, runs))
     tables = {name: _tables(run, split) for name, run in runs.items()}
     unit = _check_same_cases(tables)
-    wanted = _pairs(list(runs), baseline, pairs)
     options = {"seed": seed, "resamples": resamples}
-    rows: list[ComparisonRow] = []
-    tests: list[ComparisonTest] = []
+    rows, tests = list[ComparisonRow](), list[ComparisonTest]()
     for name in metrics:
-        seeds = {row: [case_values(table, name) for table in tables[row]] for row in runs}
+        seeds = {row: [_by_case(table, name) for table in tables[row]] for row in runs}
         averaged = {row: _average(values) for row, values in seeds.items()}
         rows += [_row(row, name, seeds[row], averaged[row], options) for row in runs]
-        tests += _tests(name, averaged, wanted, options)
+        tests += _tests(name, averaged, _pairs(list(runs), baseline, pairs), options)
     return Comparison(baseline, tuple(metrics), unit, tuple(rows), tuple(tests))
 
 
@@ -205,12 +200,16 @@ def _check_same_cases(tables: Mapping[str, Sequence[ScoreTable]]) -> str:
     return str(first["unit"][0]) if len(first) else ""
 
 
+def _by_case(table: ScoreTable, name: str) -> CaseValues:
+    """The case values of a run in the order of the ids, the same for every run."""
+    found = case_values(table, name)
+    order = np.argsort(found.cases)
+    return CaseValues(found.cases[order], found.groups[order], found.values[order])
+
+
 def _average(seeds: Sequence[CaseValues]) -> CaseValues:
-    """The mean over seeds of every case, in the order of the first seed's sorted cases."""
-    orders = [np.argsort(seed.cases) for seed in seeds]
-    stacked = np.stack([seed.values[order] for seed, order in zip(seeds, orders, strict=True)])
-    first, order = seeds[0], orders[0]
-    return CaseValues(first.cases[order], first.groups[order], nanmean(stacked, axis=0))
+    """The mean over seeds of every case."""
+    return seeds[0]._replace(values=nanmean(np.stack([seed.values for seed in seeds]), axis=0))
 
 
 def _row(
