@@ -101,7 +101,7 @@ class DiceTally:
 
 def _too_low(check: TeacherCheck) -> str:
     return (
-        f"teacher {check.name!r} scores a mean Dice of {check.mean_dice:.4f} on {check.cases} labelled cases, "
-        f"below the floor of {check.floor}; likely causes: other normalisation (mean, std) or image size than in "
-        "its training, another class order (class_map), or weights of another task"
+        f"teacher {check.name!r} scores a mean Dice of {check.mean_dice:.4f} on {check.cases} labelled "
+        f"cases, below the floor of {check.floor}; likely causes: other normalisation (mean, std) or image "
+        "size than in its training, another class order (class_map), or weights of another task"
     )

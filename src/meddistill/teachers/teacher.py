@@ -165,8 +165,8 @@ class Teacher(nn.Module):
             raise TeacherError(f"teacher {self.name!r}: {error}") from error
         if logits.ndim != dims + 2 or logits.shape[1] != self.num_classes:
             raise TeacherError(
-                f"teacher {self.name!r} answers with shape {tuple(logits.shape)}, not (B, {self.num_classes}, *S); "
-                "give the num_classes that it was trained with"
+                f"teacher {self.name!r} answers with shape {tuple(logits.shape)}, not "
+                f"(B, {self.num_classes}, *S); give the num_classes that it was trained with"
             )
         return logits
 
