@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -50,10 +50,6 @@ class CaseDataset(Dataset[Batch]):
     def __getitem__(self, key: Key | int) -> Batch:
         """A batch of one case; a plain index means epoch 0."""
         return self.__getitems__([(0, key) if isinstance(key, int) else key])
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Every case as a batch of one, as in epoch 0."""
-        return (self[index] for index in range(len(self)))
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         """The batch of `keys`: image (B, C, *S) float32 in 0..1, label (B, *S) int64, index (B,), case_id."""

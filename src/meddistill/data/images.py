@@ -104,6 +104,13 @@ def read_image(path: Path | str, channels: int = 1) -> npt.NDArray[np.generic]:
     Raises:
         DataError: the file is missing, empty, truncated, not an image, too large, or has several pages.
         ConfigError: `channels` is neither 1 nor 3.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "a.png")
+        >>> Image.new("RGB", (5, 4), (255, 0, 0)).save(path)
+        >>> read_image(path, 3).shape, int(read_image(path, 1)[0, 0, 0])
+        ((3, 4, 5), 76)
     """
     if channels not in (1, 3):
         raise ConfigError(f"channels must be 1 or 3, not {channels!r}")

@@ -24,8 +24,8 @@ def split_cases(
 ) -> Split:
     """The cases of `source` by split name, from lists, from fractions, or as the source itself says.
 
-    Fractions never divide a group and balance the strata; the result depends on the seed and the case ids
-    alone, not on the order of the cases. Cases that no list names are left out, and the note says how many.
+    Fractions never divide a group and balance the strata; the result depends on the seed and the cases, not
+    on their order. Cases that no list names are left out, and the note says how many.
 
     Args:
         source: where the cases come from.
@@ -40,6 +40,14 @@ def split_cases(
             source carry a split; or there are too few groups to fill every split.
         ConfigError: an unknown split name, shares out of range, both `files` and `fractions`, or no way to
             split.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> source = SimpleNamespace(cases=[Case(f"{n}", group=f"patient {n // 2}") for n in range(8)])
+        >>> split = split_cases(source, fractions={"train": 0.75, "test": 0.25}, seed=1)
+        >>> split.note
+        'by group and stratum, seed 1: train 6, selection 0, calibration 0, test 2'
+        >>> check_no_leak(split)
     """
     if files is not None and fractions is not None:
         raise ConfigError("give either lists (files) or fractions for the split, not both")
@@ -63,6 +71,11 @@ def check_no_leak(split: Split) -> None:
 
     Raises:
         DataError: it does; the message names the first few groups and where they lie.
+
+    Example:
+        >>> check_no_leak(Split({"train": (Case("1", group="A"),), "test": (Case("2", group="A"),)}))
+        Traceback (most recent call last):
+        meddistill.errors.DataError: groups that leak between splits: A (train, test); keep all cases...
     """
     places: dict[str, set[str]] = defaultdict(set)
     for name, cases in split.cases.items():
@@ -242,5 +255,5 @@ def _check_filled(parts: Mapping[str, Sequence[Case]], wanted: Iterable[str]) ->
     if empty:
         groups = {group_of(case) for cases in parts.values() for case in cases}
         raise DataError(
-            f"split {empty[0]!r} got no case: only {len(groups)} groups to share; use fewer splits"
+            f"split {empty[0]!r} got no case: there are too few groups ({len(groups)}); use fewer splits"
         )

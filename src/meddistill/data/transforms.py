@@ -44,6 +44,10 @@ class Augmentation:
 
     Raises:
         ConfigError: a number is out of range.
+
+    Example:
+        >>> Augmentation(flip=0.5, rotate=10).rotate
+        10
     """
 
     flip: float = 0.0

@@ -48,6 +48,16 @@ class FolderSource:
         DataError: the root is missing or empty, a mask has no image, an image has no mask (unless allowed),
             two images share a name, or a name does not match `group_pattern`.
         ConfigError: an argument is out of range.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name, grey in (("ABCD_1", 90), ("ABCD_1_mask", 255)):
+        ...     Image.new("L", (3, 2), grey).save(root / f"{name}.png")
+        >>> source = FolderSource(root, group_pattern="^(....)")
+        >>> source.cases[0].group, source.read_label(source.cases[0]).tolist()
+        ('ABCD', [[1, 1, 1], [1, 1, 1]])
     """
 
     root: Path

@@ -21,7 +21,7 @@ COLUMNS = ("image", "label", "group", "split", "weak")
 
 @dataclass(frozen=True)
 class ManifestSource:
-    """The cases of a CSV with the columns image, label, group, split and weak.
+    r"""The cases of a CSV with the columns image, label, group, split and weak.
 
     Label files hold class numbers 0..K-1 as grey values or palette indices. An empty label leaves the case
     unlabelled (every pixel ignored), an empty group makes it its own group, `split` is one of `SPLITS` or
@@ -38,6 +38,15 @@ class ManifestSource:
             split that does not exist, or one image twice. The message gives the line.
         ConfigError: neither or contradicting `class_names` and `num_classes`, fewer than two classes, wrong
             channels.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> root = Path(tempfile.mkdtemp())
+        >>> Image.new("L", (3, 2)).save(root / "a.png")
+        >>> _ = (root / "list.csv").write_text("image,label,split\na.png,a.png,test\n")
+        >>> ManifestSource(root / "list.csv", num_classes=2).cases[0].split
+        'test'
     """
 
     path: Path

@@ -1,0 +1,176 @@
+import random
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meddistill.data import SPLITS, Case, FolderSource, Split, check_no_leak, split_cases
+from meddistill.errors import ConfigError, DataError
+from tests.data.builders import busi_tree, write_json
+
+FRACTIONS = {"train": 0.6, "selection": 0.15, "calibration": 0.05, "test": 0.2}
+
+
+def source_of(cases):
+    return SimpleNamespace(cases=tuple(cases))
+
+
+def singles(counts):
+    return [Case(f"{s}{n}", group=f"{s}{n}", stratum=s) for s, count in counts.items() for n in range(count)]
+
+
+def ids(split):
+    return {name: [case.id for case in cases] for name, cases in split.cases.items()}
+
+
+@st.composite
+def grouped_cases(draw):
+    sizes = draw(st.lists(st.integers(1, 6), min_size=12, max_size=40))
+    strata = st.sampled_from("abc")
+    return [
+        Case(f"p{group}/{n}", group=f"p{group}", stratum=draw(strata))
+        for group, size in enumerate(sizes)
+        for n in range(size)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(grouped_cases(), st.integers(0, 1000), st.randoms(use_true_random=False))
+def test_groups_stay_whole_and_order_does_not_matter(cases, seed, shuffler):
+    fractions = {"train": 0.6, "selection": 0.2, "test": 0.2}
+    split = split_cases(source_of(cases), fractions=fractions, seed=seed)
+    check_no_leak(split)
+    assert sorted(case.id for part in split.cases.values() for case in part) == sorted(c.id for c in cases)
+    mixed = list(cases)
+    shuffler.shuffle(mixed)
+    assert ids(split_cases(source_of(mixed), fractions=fractions, seed=seed)) == ids(split)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.sampled_from("abcd"), st.integers(20, 60), min_size=1), st.integers(0, 1000))
+def test_single_cases_come_close_to_the_fractions_in_each_stratum(counts, seed):
+    split = split_cases(source_of(singles(counts)), fractions=FRACTIONS, seed=seed)
+    for name, share in FRACTIONS.items():
+        got = Counter(case.stratum for case in split.cases[name])
+        for stratum, count in counts.items():
+            assert abs(got[stratum] - share * count) < len(FRACTIONS)
+        assert abs(len(split.cases[name]) - share * sum(counts.values())) <= 1.5
+
+
+def test_strata_of_one_case_are_shared_out_too():
+    cases = [Case(str(n), stratum=str(n)) for n in range(10)]
+    split = split_cases(source_of(cases), fractions={"train": 0.8, "selection": 0.1, "test": 0.1})
+    assert [len(split.cases[name]) for name in SPLITS] == [8, 1, 0, 1]
+
+
+def test_unequal_groups_come_close_overall():
+    shuffler = random.Random(3)
+    cases = [
+        Case(f"{group}-{n}", group=f"{group}", stratum=shuffler.choice("ab"))
+        for group in range(40)
+        for n in range(shuffler.randint(5, 30))
+    ]
+    for seed in range(10):
+        split = split_cases(source_of(cases), fractions={"train": 0.7, "test": 0.3}, seed=seed)
+        assert abs(len(split.cases["test"]) / len(cases) - 0.3) < 0.04
+
+
+def test_seed_changes_the_division():
+    source = source_of(singles({"a": 40}))
+    divisions = [ids(split_cases(source, fractions=FRACTIONS, seed=seed)) for seed in (0, 0, 1)]
+    assert divisions[0] == divisions[1] != divisions[2]
+
+
+def test_lists_with_and_without_endings_and_carving(tmp_path):
+    source = FolderSource(busi_tree(tmp_path / "d", per_class=10))
+    names = [case.id for case in source.cases]
+    train = write_json(tmp_path / "train.json", [f"{name}.png" for name in names if "(1)" not in name][:-1])
+    test = write_json(tmp_path / "test.json", [name for name in names if "(1)" in name])
+    split = split_cases(
+        source, files={"train": train, "test": test}, carve={"selection": 0.25, "calibration": 0.2}, seed=4
+    )
+    assert ids(split)["test"] == ["benign/benign (1)", "malignant/malignant (1)", "normal/normal (1)"]
+    assert {name: len(cases) for name, cases in split.cases.items()} == {
+        "train": 14,
+        "selection": 7,
+        "calibration": 5,
+        "test": 3,
+    }
+    assert "train by train.json, test by test.json" in split.note
+    assert "seed 4" in split.note
+    assert split.note.endswith("train 14, selection 7, calibration 5, test 3, 1 in no split")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ('{"train": []}', "a split list is a JSON list"),
+        ("[1, 2]", "a split list is a JSON list"),
+        ('["a0", "b.png", "c", "d", "e"]', "4 unknown cases: b, c, d and 1 more"),
+        ('["a0", "a0.png"]', "listed more than once: a0"),
+        ("\x00\xff", "not JSON"),
+    ],
+)
+def test_wrong_lists_are_named(tmp_path, content, message):
+    path = tmp_path / "list.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(DataError, match=rf"list\.json: .*{message}"):
+        split_cases(source_of(singles({"a": 3})), files={"train": path})
+
+
+def test_missing_list_and_a_case_in_two_lists(tmp_path):
+    source = source_of(singles({"a": 3}))
+    with pytest.raises(DataError, match=r"none\.json: the split list cannot be read"):
+        split_cases(source, files={"train": tmp_path / "none.json"})
+    first = write_json(tmp_path / "first.json", ["a0", "a1"])
+    second = write_json(tmp_path / "second.json", ["a1", "a2"])
+    with pytest.raises(DataError, match=r"second\.json: also listed for train: a1"):
+        split_cases(source, files={"train": first, "test": second})
+
+
+def test_split_of_the_source_itself():
+    cases = [Case("a", split="train"), Case("b", split="train"), Case("c", split="test")]
+    split = split_cases(source_of(cases))
+    assert ids(split) == {"train": ["a", "b"], "selection": [], "calibration": [], "test": ["c"]}
+    with pytest.raises(DataError, match="no split is given for d"):
+        split_cases(source_of([*cases, Case("d")]))
+    with pytest.raises(ConfigError, match="the data name no splits: give lists"):
+        split_cases(source_of([Case("d")]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"fractions": {"train": 0.5, "test": 0.4}}, "must add up to 1, not 0.9"),
+        ({"fractions": {"train": 1.2, "test": -0.2}}, "share of 'train'"),
+        ({"fractions": {"train": 0.5, "val": 0.5}}, "unknown split 'val'"),
+        ({"fractions": {"train": 1.0}, "files": {}}, "not both"),
+        ({"fractions": {"train": 1.0}, "carve": {"train": 0.5}}, "cannot carve 'train'"),
+        ({"fractions": {"train": 0.5, "test": 0.5}, "carve": {"test": 0.5}}, "cannot carve 'test'"),
+        ({"fractions": {"train": 1.0}, "carve": {"test": 0.5, "selection": 0.5}}, "leave some"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        split_cases(source_of(singles({"a": 20})), **arguments)
+
+
+def test_too_few_groups_are_named():
+    cases = [Case(str(n), group="one patient") for n in range(10)]
+    with pytest.raises(DataError, match=r"split 'test' got no case: there are too few groups .1."):
+        split_cases(source_of(cases), fractions={"train": 0.8, "test": 0.2})
+
+
+def test_leaking_groups_are_named():
+    parts = {
+        "train": (Case("1", group="ALWI"), Case("2", group="BORE"), Case("3")),
+        "selection": (Case("4", group="BORE"),),
+        "test": (Case("5", group="ALWI"), Case("3")),
+    }
+    with pytest.raises(DataError) as caught:
+        check_no_leak(Split(parts))
+    assert "3 (train, test), ALWI (train, test), BORE (train, selection)" in str(caught.value)
+    check_no_leak(Split({"train": parts["train"], "test": (Case("6", group="CUBA"),)}))
