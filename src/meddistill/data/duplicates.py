@@ -9,10 +9,10 @@ Exact duplicates have equal decoded pixels. Near-duplicates must pass two tests:
    sixteenth of the side is at least `MIN_SIMILARITY`. Whitening divides by the mean amplitude spectrum of the
    whole set, so that what all its images share (the layout of the organ, slow shading) counts little.
 
-Both numbers were set by looking at the pairs near the border in three public sets. From 0.55 up, every pair in
-BUSI (780 images) and BUS-UCLM (670 frames) shows the same lesion or view, often with and without caliper marks;
-chest radiographs (1124 images) are more alike, there different patients reach 0.59. Precision comes first:
-views that were rescaled or moved further are missed, so an empty answer is no proof that there are none.
+Both numbers were set by looking at pairs near the border in three public sets. From 0.55 up, every pair seen
+in BUSI (780 images) and BUS-UCLM (670 frames) shows the same lesion or view, often with and without
+caliper marks. Chest radiographs (1124 images) are more alike: there, different patients reach 0.58.
+Precision comes first: views that were rescaled or moved further are missed.
 """
 
 from __future__ import annotations
