@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from meddistill.evaluation.compare import Comparison, ComparisonRow, ComparisonTest
 from meddistill.training.run_folder import RunFolder
 
 EPOCHS = 40
@@ -125,7 +126,13 @@ def score_rows(cases: int, first_case: str) -> list[dict[str, object]]:
         stratum = ("benign", "malignant", "normal")[0 if number % 10 < 5 else 1 if number % 10 < 8 else 2]
         state = "ok" if stratum != "normal" else "both_empty" if number % 20 < 19 else "false_alarm"
         state = "missed" if number in (23, 67) else state
-        dice = float(np.clip(rng.beta(9, 1.6), 0, 1)) if state == "ok" else None if state == "both_empty" else 0.0
+        dice = (
+            float(np.clip(rng.beta(9, 1.6), 0, 1))
+            if state == "ok"
+            else None
+            if state == "both_empty"
+            else 0.0
+        )
         case = first_case if number == 0 else f"{stratum}/case ({number})"
         rows.append(_score_row(case, stratum, state, dice, rng))
     return rows
@@ -139,7 +146,7 @@ def _score_row(case, stratum, state, dice, rng) -> dict[str, object]:
         "precision": None if dice is None else min(1.0, dice + 0.03), "recall": dice,
         "hd95": boundary, "asd": None if boundary is None else boundary / 4, "unit": "px",
         "ece": rng.random() * 0.05, "nll": rng.random() * 0.3, "brier": rng.random() * 0.1,
-        "pixels": 16384, "label_pixels": 0 if dice is None else 1800, "predicted_pixels": 0 if not dice else 1750,
+        "pixels": 16384, "label_pixels": 0 if dice is None else 1800, "predicted_pixels": 1750 if dice else 0,
     }  # fmt: skip
 
 
@@ -147,19 +154,51 @@ def summary(rows: list[dict[str, object]]) -> dict[str, object]:
     def estimate(name: str) -> dict[str, float]:
         values = np.array([row[name] for row in rows if row[name] is not None], float)
         half = 1.96 * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
-        return {"mean": values.mean(), "low": values.mean() - half, "high": values.mean() + half, "n": len(values)}
+        return {
+            "mean": values.mean(),
+            "low": values.mean() - half,
+            "high": values.mean() + half,
+            "n": len(values),
+        }
 
     states = [row["state"] for row in rows]
     names = ("dice", "iou", "precision", "recall", "hd95", "asd", "ece", "nll", "brier")
     return {
         "metrics": {name: estimate(name) for name in names},
         "classes": {"lesion": {"metrics": {"dice": estimate("dice")}, "counts": {}}},
-        "counts": {"cases": len(rows), **{s: states.count(s) for s in ("both_empty", "missed", "false_alarm")}},
+        "counts": {
+            "cases": len(rows),
+            **{s: states.count(s) for s in ("both_empty", "missed", "false_alarm")},
+        },
         "dataset": {"ece": 0.0312, "nll": 0.144},
         "reliability": {"counts": bins(0.03).pop("count"), **bins(0.03)},
         "unit": "px",
         "policy": "Both empty: left out of the means; missed or false alarm: Dice 0 and the image diagonal.",
     }
+
+
+MEANS = {"iid": 0.781, "kd": 0.786, "tpl": 0.799, "tpl_uncert": 0.812, "cpl": 0.764, "cpl_tpl": 0.803}
+P_VALUES = {"kd": 0.41, "tpl": 0.013, "tpl_uncert": 0.0004, "cpl": 0.034, "cpl_tpl": 0.008}
+
+
+def build_comparison(*, seeds: int = 3) -> Comparison:
+    """Six rows and four metrics, with tests of each row against `iid`."""
+    scale = {"dice": (1.0, 0.03), "iou": (0.86, 0.032), "hd95": (-40.0, 2.4), "ece": (-0.08, 0.002)}
+    offset = {"dice": 0.0, "iou": 0.0, "hd95": 50.0, "ece": 0.1}
+    rows, tests = [], []
+    for metric, (factor, half) in scale.items():
+        for row, dice in MEANS.items():
+            mean = offset[metric] + factor * dice
+            spread = half / 8 if seeds > 1 else float("nan")
+            rows.append(ComparisonRow(row, metric, mean, mean - half, mean + half, spread, seeds, 100))
+        for row, p in P_VALUES.items():
+            gap = factor * (MEANS[row] - MEANS["iid"])
+            better = MEANS[row] > MEANS["iid"]
+            ends = (gap - half / 3, gap + half / 3)
+            tests.append(
+                ComparisonTest(row, "iid", metric, gap, *ends, p / 3, p, gap / half / 3, better, 100)
+            )
+    return Comparison("iid", tuple(scale), "px", tuple(rows), tuple(tests))
 
 
 def write_gallery(path: Path, cases: list[object], *, teacher: bool = True, size: int = 128) -> None:
@@ -178,13 +217,27 @@ def write_gallery(path: Path, cases: list[object], *, teacher: bool = True, size
     np.savez_compressed(path, case=np.array(cases[: len(kinds)]), kind=np.array(kinds), dice=dice, **arrays)
 
 
+def write_two_class_gallery(path: Path, *, size: int = 64) -> None:
+    """One case with a ring (1) round a core (2), the student's a little to the right."""
+    y, x = np.mgrid[:size, :size]
+    distance = np.hypot(y - size / 2, x - size / 2)
+    label = np.where(distance < size / 8, 2, np.where(distance < size / 4, 1, 0)).astype(np.int16)
+    image = np.random.default_rng(0).integers(0, 255, (1, 3, size, size), dtype=np.uint8)
+    student = np.roll(label, 3, axis=1)
+    np.savez_compressed(
+        path, case=["a"], kind=["worst"], image=image, label=label[None], student=student[None], dice=[0.8]
+    )
+
+
 def _case(rng: np.random.Generator, size: int, shift: int) -> dict[str, np.ndarray]:
     y, x = np.mgrid[:size, :size]
     centre, axes = rng.uniform(0.35, 0.65, 2) * size, rng.uniform(0.12, 0.24, 2) * size
     wobble = 1 + 0.18 * np.sin(4 * np.arctan2(y - centre[0], x - centre[1]) + rng.uniform(0, 6))
 
     def ellipse(dy: float, dx: float, grow: float) -> np.ndarray:
-        return ((y - centre[0] - dy) / axes[0]) ** 2 + ((x - centre[1] - dx) / axes[1]) ** 2 < (grow * wobble) ** 2
+        return ((y - centre[0] - dy) / axes[0]) ** 2 + ((x - centre[1] - dx) / axes[1]) ** 2 < (
+            grow * wobble
+        ) ** 2
 
     label = ellipse(0, 0, 1.0)
     speckle = rng.rayleigh(0.5, (size, size))

@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from meddistill.files import write_text
+from meddistill.report.comparison_tables import (
+    SIGNIFICANT,
+    ComparedRun,
+    against_baseline,
+    runs_table,
+    score_table,
+    tests_table,
+)
 from meddistill.report.forest import Estimate, forest
 from meddistill.report.numbers import (
-    ABSENT,
-    duration,
-    interval,
-    magnitude,
     metric,
-    metric_label,
-    number,
     p_value,
-    score,
     signed,
 )
 from meddistill.report.svg import Picture
-from meddistill.report.tables import Cell, Column, Table
 from meddistill.report.templates import render
-from meddistill.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from meddistill.evaluation.compare import Comparison, ComparisonRow, ComparisonTest
-
-SIGNIFICANT = 0.05
-_STARS = ((0.001, "***"), (0.01, "**"), (SIGNIFICANT, "*"))
-
-
-@dataclass(frozen=True)
-class ComparedRun:
-    """One run behind a row of the comparison.
-
-    Args:
-        row: name of the row.
-        seed: seed of the run.
-        folder: its run folder; the page links to the report in it.
-        seconds: training time, or None when unknown.
-        parameters: parameters of the student, or None when unknown.
-    """
-
-    row: str
-    seed: int
-    folder: Path
-    seconds: float | None = None
-    parameters: int | None = None
+    from meddistill.evaluation.compare import Comparison, ComparisonTest
 
 
 def write_comparison(
@@ -83,7 +56,7 @@ def write_comparison(
     Example:
         >>> import tempfile
         >>> from meddistill.evaluation.compare import Comparison, ComparisonRow
-        >>> row = ComparisonRow("iid", "dice", mean=0.81, low=0.78, high=0.84, seed_sd=0.01, seeds=3, cases=100)
+        >>> row = ComparisonRow("iid", "dice", mean=0.81, low=0.78, high=0.84, seed_sd=0.01, seeds=3, cases=9)
         >>> comparison = Comparison("iid", ("dice",), "px", rows=(row,), tests=())
         >>> page = write_comparison("Demo", comparison, Path(tempfile.mkdtemp()) / "report.html")
         >>> "0.780" in page.read_text(encoding="utf-8")
@@ -93,11 +66,11 @@ def write_comparison(
         "comparison.html",
         title=title,
         sentences=_sentences(comparison),
-        table=_score_table(comparison, runs),
-        tests=_test_table(comparison),
+        table=score_table(comparison, runs),
+        tests=tests_table(comparison),
         baseline=comparison.baseline,
         pictures=_pictures(comparison),
-        runs=_run_table(runs, output.parent),
+        runs=runs_table(runs, output.parent),
         command=command,
         config=config,
     )
@@ -105,28 +78,10 @@ def write_comparison(
     return output
 
 
-def stars(p_holm: float) -> str:
-    """One star under 0.05, two under 0.01, three under 0.001; nothing for NaN.
-
-    Example:
-        >>> stars(0.2), stars(0.03), stars(0.0005), stars(float("nan"))
-        ('', '*', '***', '')
-    """
-    return next((mark for limit, mark in _STARS if p_holm < limit), "")
-
-
-def _against_baseline(comparison: Comparison) -> dict[tuple[str, str], ComparisonTest]:
-    return {(t.row, t.metric): t for t in comparison.tests if t.against == comparison.baseline}
-
-
-def _row_names(comparison: Comparison) -> list[str]:
-    return list(dict.fromkeys(row.row for row in comparison.rows))
-
-
 def _sentences(comparison: Comparison) -> list[str]:
     """What the tests on the first metric say, one sentence a row."""
     first = comparison.metrics[0] if comparison.metrics else ""
-    found = [test for test in _against_baseline(comparison).values() if test.metric == first]
+    found = [test for test in against_baseline(comparison).values() if test.metric == first]
     return [f"{test.row}: {_reading(test)} {_difference(test)}." for test in found]
 
 
@@ -142,108 +97,11 @@ def _difference(test: ComparisonTest) -> str:
     return f"({signed(test.mean_difference, test.metric)}, 95 % CI {ends}, Holm p {p_value(test.p_holm)})"
 
 
-def _score_table(comparison: Comparison, runs: Sequence[ComparedRun]) -> Table:
-    cells = {(row.row, row.metric): row for row in comparison.rows}
-    tests = _against_baseline(comparison)
-    columns = (
-        Column("Row"),
-        *(
-            Column(metric_label(name, comparison.unit), metric(name).explanation, numeric=True)
-            for name in comparison.metrics
-        ),
-        Column("Seeds", numeric=True),
-        Column("Training time", "mean over seeds", numeric=True),
-        Column("Parameters", "of the student", numeric=True),
-    )
-    rows = []
-    for name in _row_names(comparison):
-        scores = [
-            _score_cell(cells[name, m], tests.get((name, m))) if (name, m) in cells else Cell(ABSENT)
-            for m in comparison.metrics
-        ]
-        seeds = max(row.seeds for row in comparison.rows if row.row == name)
-        label = f"{name} (baseline)" if name == comparison.baseline else name
-        rows.append((Cell(label, name), *scores, Cell(str(seeds), seeds), *_cost_cells(name, runs)))
-    return Table("Mean over test cases, with 95 % CI and spread over seeds", columns, tuple(rows))
-
-
-def _score_cell(row: ComparisonRow, test: ComparisonTest | None) -> Cell:
-    spread = "" if row.seed_sd != row.seed_sd else f"; sd {score(row.seed_sd, row.metric)}"
-    range_ = interval({"low": row.low, "high": row.high}, row.metric)
-    value = row.mean if row.mean == row.mean else None
-    return Cell(score(row.mean, row.metric), value, note=f"{range_}{spread}", stars=stars(test.p_holm) if test else "")
-
-
-def _cost_cells(row: str, runs: Sequence[ComparedRun]) -> tuple[Cell, Cell]:
-    seconds = [run.seconds for run in runs if run.row == row and run.seconds is not None]
-    parameters = [run.parameters for run in runs if run.row == row and run.parameters is not None]
-    return (
-        Cell(duration(fmean(seconds)), fmean(seconds)) if seconds else Cell(ABSENT),
-        Cell(magnitude(parameters[0]), parameters[0]) if parameters else Cell(ABSENT),
-    )
-
-
-def _test_table(comparison: Comparison) -> Table | None:
-    if not comparison.tests:
-        return None
-    columns = (
-        Column("Row"),
-        Column("Against"),
-        Column("Metric"),
-        Column("Difference", "mean of row minus other, on the same cases", numeric=True),
-        Column("Holm p", "Wilcoxon signed-rank test, adjusted for all tests of this metric", numeric=True),
-        Column("p", "Wilcoxon signed-rank test, two-sided, not adjusted", numeric=True),
-        Column("Effect size", "rank-biserial correlation, −1 to 1", numeric=True),
-        Column("Cases", "pairs of scores", numeric=True),
-        Column("Reading"),
-    )
-    return Table("Paired tests", columns, tuple(_test_cells(test, comparison.unit) for test in comparison.tests))
-
-
-def _test_cells(test: ComparisonTest, unit: str) -> tuple[Cell, ...]:
-    ends = f"{signed(test.low, test.metric)} to {signed(test.high, test.metric)}"
-    reading = "no clear difference" if not test.p_holm < SIGNIFICANT else "better" if test.better else "worse"
-    return (
-        Cell(test.row, test.row),
-        Cell(test.against),
-        Cell(metric_label(test.metric, unit)),
-        Cell(signed(test.mean_difference, test.metric), test.mean_difference, note=ends),
-        Cell(p_value(test.p_holm), test.p_holm, stars=stars(test.p_holm)),
-        Cell(p_value(test.p_value), test.p_value),
-        Cell(number(test.effect_size, 2), test.effect_size),
-        Cell(number(test.cases, 0), test.cases),
-        Cell(reading),
-    )
-
-
 def _pictures(comparison: Comparison) -> list[Picture]:
     drawn = []
     for name in comparison.metrics:
-        rows = [Estimate(row.row, row.mean, row.low, row.high) for row in comparison.rows if row.metric == name]
+        rows = [
+            Estimate(row.row, row.mean, row.low, row.high) for row in comparison.rows if row.metric == name
+        ]
         drawn.append(forest(name, rows, comparison.baseline, comparison.unit))
     return [picture for picture in drawn if picture]
-
-
-def _run_table(runs: Sequence[ComparedRun], base: Path) -> Table | None:
-    if not runs:
-        return None
-    columns = (
-        Column("Row"),
-        Column("Seed", numeric=True),
-        Column("Training time", numeric=True),
-        Column("Parameters", numeric=True),
-        Column("Report"),
-    )
-    return Table("Runs", columns, tuple(_run_cells(run, base) for run in runs))
-
-
-def _run_cells(run: ComparedRun, base: Path) -> tuple[Cell, ...]:
-    report = RunFolder(run.folder).report
-    address = Path(os.path.relpath(report.resolve(), base.resolve())).as_posix()
-    return (
-        Cell(run.row, run.row),
-        Cell(str(run.seed), run.seed),
-        Cell(duration(run.seconds), run.seconds),
-        Cell(number(run.parameters, 0), run.parameters),
-        Cell(address, link=quote(address)) if report.exists() else Cell("not written", note=address),
-    )

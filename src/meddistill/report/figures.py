@@ -1,4 +1,4 @@
-"""The drawings of a run's page, one function each; each says in words what it shows."""
+"""Curves and scores of a run, one function a drawing; each says in words what it shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from meddistill.report.numbers import compact, number
 from meddistill.report.reading import History, to_number
-from meddistill.report.svg import DASHES, GRID, INK, MUTED, NARROW, SERIES, Drawing, Picture, drawing
+from meddistill.report.svg import DASHES, INK, MUTED, SERIES, Drawing, Picture, drawing
 
 Points = list[tuple[float, float]]
 PACING_COLUMNS = {
@@ -42,7 +42,9 @@ def loss_curves(history: History, best_epoch: float | None = None) -> Picture | 
         _draw_lines(axes, {labels[name]: points for name, points in lines.items()})
         _mark_epoch(axes, best_epoch)
         _legend(canvas.figure, axes)
-    ends = [f"{labels[name]} from {compact(pts[0][1])} to {compact(pts[-1][1])}" for name, pts in lines.items()]
+    ends = [
+        f"{labels[name]} from {compact(pts[0][1])} to {compact(pts[-1][1])}" for name, pts in lines.items()
+    ]
     return canvas.picture("Losses", f"Epochs {lines_span(lines.values())}: {'; '.join(ends)}.")
 
 
@@ -74,33 +76,9 @@ def pacing_curve(history: History) -> Picture | None:
         _draw_lines(axes, lines, drawstyle="steps-post")
         _legend(canvas.figure, axes)
     ends = [f"{label} from {compact(pts[0][1])} to {compact(pts[-1][1])}" for label, pts in lines.items()]
-    return canvas.picture("Thresholds and pixels in use", f"Epochs {lines_span(lines.values())}: {'; '.join(ends)}.")
-
-
-def reliability(bins: Mapping[str, Any], who: str, ece: Any = None) -> Picture | None:
-    """Accuracy against confidence by bin, with the share of pixels in each bin beneath.
-
-    Args:
-        bins: `counts` (or `count`), `accuracy` and `confidence`, one value a bin; empty bins may hold null.
-        who: whose probabilities these are.
-        ece: their expected calibration error, if known.
-    """
-    rows = _filled_bins(bins)
-    if not rows:
-        return None
-    edges = len(bins["accuracy"])
-    with drawing(3.5, NARROW) as canvas:
-        upper, lower = canvas.figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-        _draw_gaps(upper, rows, 1 / edges)
-        total = sum(count for count, _, _ in rows)
-        centres = [_centre(confidence, edges) for _, _, confidence in rows]
-        lower.bar(centres, [c / total for c, _, _ in rows], width=0.9 / edges, color=MUTED)
-        lower.set(xlabel="confidence", ylabel="share of\npixels", xlim=(0, 1), ylim=(0, None))
-    over = sum(count * (confidence - accuracy) for count, accuracy, confidence in rows) / total
-    leaning = "over-confident" if over > 0 else "under-confident"
-    known = f"ECE {number(ece, 4)}; " if to_number(ece) is not None else ""
-    alt = f"{who}: {known}{leaning} by {number(abs(over), 3)} on average over {number(total, 0)} pixels."
-    return canvas.picture(who, alt)
+    return canvas.picture(
+        "Thresholds and pixels in use", f"Epochs {lines_span(lines.values())}: {'; '.join(ends)}."
+    )
 
 
 def dice_by_case(scores: Sequence[Mapping[str, str]]) -> Picture | None:
@@ -114,7 +92,9 @@ def dice_by_case(scores: Sequence[Mapping[str, str]]) -> Picture | None:
     with drawing(1.1 + 0.5 * len(groups)) as canvas:
         axes = canvas.axes(xlabel="Dice of a case", xlim=(-0.02, 1.02))
         for level, values in enumerate(groups.values()):
-            axes.plot(sorted(values), _spread(len(values), level), "o", color=SERIES[0], alpha=0.55, markersize=3.5)
+            axes.plot(
+                sorted(values), _spread(len(values), level), "o", color=SERIES[0], alpha=0.55, markersize=3.5
+            )
             axes.plot([_median(values)] * 2, [level - 0.34, level + 0.34], color=SERIES[1], linewidth=2.5)
         axes.set_yticks(range(len(groups)), [f"{name} ({len(values)})" for name, values in groups.items()])
         axes.set_ylim(len(groups) - 0.5, -0.5)
@@ -156,33 +136,6 @@ def _mark_epoch(axes: Any, epoch: float | None) -> None:
 def _legend(figure: Any, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=2, handlelength=2.6)
-
-
-def _filled_bins(bins: Mapping[str, Any]) -> list[tuple[float, float, float]]:
-    given = {"counts": bins.get("count", []), **bins}
-    columns = [[to_number(value) for value in given.get(name, [])] for name in ("counts", "accuracy", "confidence")]
-    rows = zip(*columns, strict=False)
-    return [(c, a, p) for c, a, p in rows if c is not None and c > 0 and a is not None and p is not None]
-
-
-def _centre(confidence: float, bins: int) -> float:
-    return (min(int(confidence * bins), bins - 1) + 0.5) / bins
-
-
-def _draw_gaps(axes: Any, rows: Sequence[tuple[float, float, float]], width: float) -> None:
-    bins = round(1 / width)
-    for _, accuracy, confidence in rows:
-        centre = _centre(confidence, bins)
-        axes.bar(centre, accuracy, width=0.9 * width, color=SERIES[0], alpha=0.75)
-        axes.bar(
-            centre, confidence - accuracy, bottom=accuracy, width=0.9 * width,
-            facecolor="none", edgecolor=SERIES[1], hatch="////", linewidth=1.0,
-        )  # fmt: skip
-    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 2)))
-    axes.set(ylabel="accuracy", ylim=(0, 1))
-    axes.set_aspect("auto")
-    axes.tick_params(labelbottom=False)
-    axes.grid(color=GRID)
 
 
 def _median(values: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""The forest plot of a comparison: the mean of each row with its confidence interval, one metric a drawing."""
+"""The forest plot of a comparison: the mean and confidence interval of each row, one metric a drawing."""
 
 from __future__ import annotations
 
@@ -35,13 +35,16 @@ def forest(name: str, estimates: Sequence[Estimate], baseline: str, unit: str = 
     if not known:
         return None
     with drawing(0.9 + 0.32 * len(known)) as canvas:
-        axes = canvas.axes(xlabel=f"{metric_label(name, unit)}, {metric(name).explanation.rpartition('; ')[2]}")
+        axes = canvas.axes(
+            xlabel=f"{metric_label(name, unit)}, {metric(name).explanation.rpartition('; ')[2]}"
+        )
         for level, estimate in enumerate(known):
             colour = MUTED if estimate.row == baseline else SERIES[0]
             axes.plot([estimate.low, estimate.high], [level, level], color=colour, linewidth=2.2)
             axes.plot(estimate.mean, level, color=colour, marker="s" if estimate.row == baseline else "o")
             if estimate.row == baseline:
                 axes.axvline(estimate.mean, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+        axes.locator_params(axis="x", nbins=6)
         axes.set_yticks(range(len(known)), [estimate.row for estimate in known])
         axes.set_ylim(len(known) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")

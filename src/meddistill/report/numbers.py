@@ -14,7 +14,7 @@ ABSENT = "–"
 
 @dataclass(frozen=True)
 class Metric:
-    """How one metric is named, explained and rounded; `higher` is True when more is better, None when neither."""
+    """How one metric is named, explained and rounded; `higher`: whether more is better, None for neither."""
 
     label: str
     meaning: str
@@ -30,7 +30,9 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = {
     "dice": Metric("Dice", "overlap of prediction and truth, 0 to 1"),
-    "dice_both_empty_1": Metric("Dice (both empty = 1)", "Dice where an empty truth that is left empty counts as 1"),
+    "dice_both_empty_1": Metric(
+        "Dice (both empty = 1)", "Dice where an empty truth that is left empty counts as 1"
+    ),
     "iou": Metric("IoU", "intersection over union, 0 to 1"),
     "precision": Metric("Precision", "share of the predicted pixels that are right"),
     "recall": Metric("Recall", "share of the true pixels that are found"),
@@ -73,8 +75,8 @@ def number(value: Any, digits: int = 3) -> str:
     """A number with `digits` decimals, thousands apart; a dash when it is not defined.
 
     Example:
-        >>> number(0.81249), number(1234567, 0), number("")
-        ('0.812', '1 234 567', '–')
+        >>> number(0.81249), number(1234567, 0).split(), number("")
+        ('0.812', ['1', '234', '567'], '–')
     """
     found = to_number(value)
     return ABSENT if found is None else f"{found:,.{digits}f}".replace(",", "\u202f").replace("-", "\u2212")
@@ -144,7 +146,9 @@ def duration(seconds: Any) -> str:
     found = to_number(seconds)
     if found is None:
         return ABSENT
-    length, unit = next((size, name) for size, name in ((3600, "h"), (60, "min"), (1, "s")) if found >= size or size == 1)
+    length, unit = next(
+        (size, name) for size, name in ((3600, "h"), (60, "min"), (1, "s")) if found >= size or size == 1
+    )
     return f"{found / length:.1f} {unit}"
 
 

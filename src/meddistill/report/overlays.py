@@ -21,8 +21,11 @@ from meddistill.report.reading import Gallery
 LARGEST_SIDE = 320
 """Images are shown at most this many pixels wide or high; contours keep the full resolution."""
 
+CLASS_COLOURS = 6
+"""Number of colours for classes; more classes than that share them."""
+
 RAMP = ((150, 70, 210), (215, 55, 175), (255, 60, 140))
-"""Colours of low to high uncertainty, drawn with rising opacity; told from the contours by lightness alone."""
+"""Colours of low to high uncertainty, drawn with rising opacity; darker than any contour."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def contour_path(mask: npt.NDArray[np.bool_]) -> str:
         >>> contour_path(np.zeros((2, 2), dtype=bool))
         ''
         >>> contour_path(np.array([[False, False], [False, True]]))
-        'M1.5,1L1,1.5L1.5,2L2,1.5Z'
+        'M1,1.5L1.5,1L2,1.5L1.5,2Z'
     """
     from contourpy import contour_generator
 
@@ -69,6 +72,34 @@ def case_views(gallery: Gallery, class_names: Sequence[str] = ()) -> tuple[CaseV
         class_names: names of the label values, for the words; numbers are used where it is too short.
     """
     return tuple(_case_view(gallery, position, class_names) for position in range(len(gallery.cases)))
+
+
+def class_colour(value: int) -> str:
+    """CSS class that colours the contours of a label value from 1 on, where a gallery has several classes.
+
+    Example:
+        >>> class_colour(1), class_colour(7)
+        ('class-1', 'class-1')
+    """
+    return f"class-{(value - 1) % CLASS_COLOURS + 1}"
+
+
+def legend(gallery: Gallery, class_names: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """(CSS classes, words) of the lines in the panels: by source, or by class where there are several."""
+    if not _many_classes(gallery):
+        sources = ("truth", "teacher", "student") if gallery.teachers is not None else ("truth", "student")
+        return [(f"line {source}", source.capitalize()) for source in sources]
+    values = [int(value) for value in np.unique(gallery.labels) if value > 0]
+    lines = [(f"line {class_colour(value)}", _class_name(value, class_names)) for value in values]
+    return [*lines, ("line truth", "Dashed: truth")]
+
+
+def _many_classes(gallery: Gallery) -> bool:
+    return bool(gallery.labels.max(initial=0) > 1 or gallery.students.max(initial=0) > 1)
+
+
+def _class_name(value: int, class_names: Sequence[str]) -> str:
+    return class_names[value] if value < len(class_names) else f"class {value}"
 
 
 def png_address(image: npt.NDArray[np.uint8]) -> str:
@@ -120,20 +151,21 @@ def _case_view(gallery: Gallery, position: int, class_names: Sequence[str]) -> C
     maps["student"] = gallery.students[position]
     case = gallery.cases[position]
     key = f"case{position}"
-    panels = [_image_panel(gallery.images[position], maps, case, key)]
+    colouring = ' class="by-class"' if _many_classes(gallery) else ""
+    panels = [_image_panel(gallery.images[position], maps, case, key, colouring)]
     panels += [_contour_panel(who, maps, case, key, class_names) for who in maps]
     if gallery.uncertainty is not None:
         panels.append(_uncertainty_panel(gallery.uncertainty[position], case, key))
     return CaseView(case, gallery.kinds[position], float(gallery.dice[position]), tuple(panels))
 
 
-def _image_panel(image: npt.NDArray[np.uint8], maps: dict[str, npt.NDArray[Any]], case: str, key: str) -> Panel:
+def _image_panel(
+    image: npt.NDArray[np.uint8], maps: dict[str, npt.NDArray[Any]], case: str, key: str, colouring: str
+) -> Panel:
     """The plain image; it also defines the image and the contours that the other panels use."""
     pixels = np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image[0]
     height, width = pixels.shape[:2]
-    paths = "".join(
-        f'<g id="{key}-{who}">{_class_paths(label_map)}</g>' for who, label_map in maps.items()
-    )
+    paths = "".join(f'<g id="{key}-{who}"{colouring}>{_class_paths(part)}</g>' for who, part in maps.items())
     picture = f'<image id="{key}-image" href="{png_address(pixels)}" width="{width}" height="{height}"/>'
     alt = f"Image of case {case}."
     return Panel("Image", alt, _svg((height, width), alt, f"<defs>{paths}</defs>{picture}"))
@@ -141,7 +173,8 @@ def _image_panel(image: npt.NDArray[np.uint8], maps: dict[str, npt.NDArray[Any]]
 
 def _class_paths(label_map: npt.NDArray[Any]) -> str:
     return "".join(
-        f'<path class="class-{value}" vector-effect="non-scaling-stroke" d="{contour_path(label_map == value)}"/>'
+        f'<path class="{class_colour(value)}" vector-effect="non-scaling-stroke" '
+        f'd="{contour_path(label_map == value)}"/>'
         for value in np.unique(label_map[label_map > 0])
     )
 
@@ -164,14 +197,16 @@ def _uncertainty_panel(uncertainty: npt.NDArray[np.uint8], case: str, key: str) 
     heat = f'<image href="{uncertainty_address(uncertainty)}" width="{width}" height="{height}"/>'
     edge = _layer(key, "student", "halo", "thin") + _layer(key, "student", "line", "student", "thin")
     share = score(float((uncertainty > 127).mean()), "dice")
-    alt = f"Uncertainty of the student in case {case}; the share of pixels above half of the scale is {share}."
+    alt = (
+        f"Uncertainty of the student in case {case}; the share of pixels above half of the scale is {share}."
+    )
     return Panel("Uncertainty", alt, _svg((height, width), alt, _layer(key, "image") + heat + edge))
 
 
 def _areas(label_map: npt.NDArray[Any], class_names: Sequence[str]) -> str:
     values, counts = np.unique(label_map[label_map > 0], return_counts=True)
-    names = [class_names[value] if value < len(class_names) else f"class {value}" for value in values]
-    return ", ".join(f"{count} pixels of {name}" for name, count in zip(names, counts, strict=True))
+    parts = zip(values, counts, strict=True)
+    return ", ".join(f"{count} pixels of {_class_name(value, class_names)}" for value, count in parts)
 
 
 def _layer(key: str, name: str, *classes: str) -> str:
@@ -181,4 +216,4 @@ def _layer(key: str, name: str, *classes: str) -> str:
 def _svg(shape: tuple[int, ...], alt: str, content: str) -> Markup:
     height, width = shape
     opening = f'<svg class="panel" role="img" aria-label="{escape(alt)}" viewBox="0 0 {width} {height}">'
-    return Markup(f"{opening}{content}</svg>")  # noqa: S704 - all parts are numbers, names of ours or escaped
+    return Markup(f"{opening}{content}</svg>")

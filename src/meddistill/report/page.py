@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -10,13 +10,30 @@ from typing import Any
 
 from meddistill.files import write_text
 from meddistill.report import figures
-from meddistill.report.numbers import ABSENT, duration, interval, magnitude, metric, metric_label, number, score
-from meddistill.report.overlays import case_views
+from meddistill.report.numbers import (
+    ABSENT,
+    duration,
+    interval,
+    magnitude,
+    metric,
+    metric_label,
+    number,
+    score,
+)
+from meddistill.report.overlays import case_views, legend
 from meddistill.report.reading import RunContent, read_run, to_number
+from meddistill.report.reliability import reliability
 from meddistill.report.svg import Picture
 from meddistill.report.tables import case_table, history_table, settings
 from meddistill.report.templates import render
-from meddistill.report.verdict import count_sentences, mapping, method_name, student_name, teacher_name, verdict
+from meddistill.report.verdict import (
+    count_sentences,
+    mapping,
+    method_name,
+    student_name,
+    teacher_name,
+    verdict,
+)
 from meddistill.training.run_folder import RunFolder
 
 _CARD_METRICS = ("dice", "iou", "hd95", "ece")
@@ -93,8 +110,9 @@ def run_page(content: RunContent) -> str:
         reliability=_reliability(content),
         temperature=to_number(content.calibration.get("temperature")),
         criterion=content.calibration.get("criterion"),
-        cases=case_views(content.gallery, content.model.get("class_names") or ()) if content.gallery else (),
-        legend=_legend(content),
+        cases=case_views(content.gallery, _class_names(content)) if content.gallery else (),
+        legend=legend(content.gallery, _class_names(content)) if content.gallery else (),
+        shows_uncertainty=content.gallery is not None and content.gallery.uncertainty is not None,
         table=case_table(content.scores),
         counts=count_sentences(mapping(content.summary.get("counts"))),
         policy=content.summary.get("policy"),
@@ -120,7 +138,7 @@ def _cards(content: RunContent) -> list[Card]:
     if (parameters := magnitude(content.model.get("parameters"))) != ABSENT:
         cards.append(Card("Parameters", parameters, _compression(content.model)))
     if (seconds := duration(content.state.get("seconds"))) != ABSENT:
-        cards.append(Card("Training time", seconds, _epochs(content.state)))
+        cards.append(Card("Training time", seconds, _epochs(content)))
     return cards
 
 
@@ -136,12 +154,19 @@ def _unit(summary: Mapping[str, Any]) -> str:
 
 def _compression(model: Mapping[str, Any]) -> str:
     own, teachers = to_number(model.get("parameters")), to_number(model.get("teacher_parameters"))
-    return f"{number(teachers / own, 1)} times fewer than the teacher" if own and teachers and teachers > own else ""
+    return (
+        f"{number(teachers / own, 1)} times fewer than the teacher"
+        if own and teachers and teachers > own
+        else ""
+    )
 
 
-def _epochs(state: Mapping[str, Any]) -> str:
-    done, best = to_number(state.get("epochs_done")), to_number(state.get("best_epoch"))
-    parts = [f"{done:.0f} epochs" if done is not None else "", f"epoch {best:.0f} chosen" if best is not None else ""]
+def _epochs(content: RunContent) -> str:
+    done, best = to_number(content.state.get("epochs_done")), _best_epoch(content)
+    parts = [
+        f"{done:.0f} epochs" if done is not None else "",
+        f"epoch {best:.0f} chosen" if best is not None else "",
+    ]
     return ", ".join(part for part in parts if part)
 
 
@@ -176,8 +201,13 @@ def _class_rows(summary: Mapping[str, Any]) -> dict[str, list[MetricRow]]:
     return {name: _metric_rows(mapping(part), unit) for name, part in classes.items() if len(classes) > 1}
 
 
-def _curves(content: RunContent) -> list[Picture]:
+def _best_epoch(content: RunContent) -> float | None:
     best = to_number(content.state.get("best_epoch"))
+    return best if best is not None and best >= 0 else None
+
+
+def _curves(content: RunContent) -> list[Picture]:
+    best = _best_epoch(content)
     drawn = [figures.loss_curves(content.history, best), figures.selection_curve(content.history, best)]
     return [picture for picture in drawn if picture]
 
@@ -185,18 +215,18 @@ def _curves(content: RunContent) -> list[Picture]:
 def _reliability(content: RunContent) -> list[Picture]:
     known = content.calibration
     drawn = (
-        (content.summary.get("reliability"), "Student, test split", mapping(content.summary.get("dataset")).get("ece")),
+        (
+            content.summary.get("reliability"),
+            "Student, test split",
+            mapping(content.summary.get("dataset")).get("ece"),
+        ),
         (known.get("bins_before"), "Teacher, before calibration", known.get("ece_before")),
         (known.get("bins_after"), "Teacher, after calibration", known.get("ece_after")),
     )
-    pictures = [figures.reliability(mapping(bins), who, ece) for bins, who, ece in drawn]
+    pictures = [reliability(mapping(bins), who, ece) for bins, who, ece in drawn]
     return [picture for picture in pictures if picture]
 
 
-def _legend(content: RunContent) -> Sequence[tuple[str, str]]:
-    """(CSS class, words) of each line in the pictures of cases."""
-    gallery = content.gallery
-    if gallery is None:
-        return ()
-    who = ["truth", *(["teacher"] if gallery.teachers is not None else []), "student"]
-    return [(name, name.capitalize()) for name in who]
+def _class_names(content: RunContent) -> list[str]:
+    names = content.model.get("class_names")
+    return [str(name) for name in names] if isinstance(names, list) else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,21 @@ from meddistill.training.run_folder import RunFolder, read_json
 Part = TypeVar("Part")
 History = Mapping[str, list[float | None]]
 """Columns of `history.csv` by name, one value an epoch, None where the field is empty."""
+
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    RunError,
+    csv.Error,
+    yaml.YAMLError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What the readers raise on files that are broken or hold something else."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +114,10 @@ def read_run(run: RunFolder) -> RunContent:
         except FileNotFoundError:
             if what:
                 missing.append(f"{path.relative_to(run.root).as_posix()} is not in the run folder: {what}.")
-        except (OSError, ValueError, KeyError, IndexError, RunError, csv.Error, yaml.YAMLError, zipfile.BadZipFile):
-            missing.append(f"{path.relative_to(run.root).as_posix()} cannot be read and is left out.")
+        except _UNREADABLE:
+            missing.append(
+                f"{path.relative_to(run.root).as_posix()} cannot be read; what it would tell is left out."
+            )
         return empty
 
     return RunContent(
@@ -141,7 +159,9 @@ def _json_mapping(path: Path) -> Mapping[str, Any]:
 
 def _rows(path: Path) -> tuple[Mapping[str, str], ...]:
     with open(path, encoding="utf-8", newline="") as stream:
-        return tuple({key: value or "" for key, value in row.items() if key} for row in csv.DictReader(stream))
+        return tuple(
+            {key: value or "" for key, value in row.items() if key} for row in csv.DictReader(stream)
+        )
 
 
 def _columns(path: Path) -> History:
@@ -169,13 +189,20 @@ def _gallery(path: Path) -> Gallery | None:
         cases = tuple(str(case) for case in arrays["case"])
         if not cases:
             return None
-        return Gallery(
+        gallery = Gallery(
             cases=cases,
             kinds=tuple(str(kind) for kind in arrays["kind"]),
             images=arrays["image"],
             labels=arrays["label"],
             students=arrays["student"],
-            teachers=arrays["teacher"] if "teacher" in arrays else None,
-            uncertainty=arrays["uncertainty"] if "uncertainty" in arrays else None,
+            teachers=arrays.get("teacher"),
+            uncertainty=arrays.get("uncertainty"),
             dice=arrays["dice"],
         )
+    maps = (gallery.labels, gallery.students, gallery.teachers, gallery.uncertainty)
+    shape = (len(cases), *gallery.images.shape[2:])
+    if any(each is not None and each.shape != shape for each in maps):
+        raise ValueError("pictures of different sizes")
+    if not len(cases) == len(gallery.kinds) == len(gallery.dice) == len(gallery.images):
+        raise ValueError("lists of different lengths")
+    return gallery

@@ -1,6 +1,6 @@
 """Drawing with matplotlib and turning the drawing into SVG that lives inside a page.
 
-Colours are written as CSS variables, so that one drawing serves light mode, dark mode and paper; text stays text.
+Colours are CSS variables, so that one drawing serves light mode, dark mode and paper; text stays text.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Drawing:
 def drawing(height: float = 2.7, width: float = WIDTH) -> Iterator[Drawing]:
     """A drawing of `width` x `height` inches in the style of the report.
 
-    The style is in force inside the block only, whatever the user's own matplotlib settings; pyplot is not used.
+    The style is in force inside the block only, whatever the user's own settings; pyplot is not used.
 
     Example:
         >>> with drawing() as canvas:
@@ -122,8 +122,8 @@ def drawing(height: float = 2.7, width: float = WIDTH) -> Iterator[Drawing]:
 def inline_svg(source: str, alt: str) -> Markup:
     """The `<svg>` element of a matplotlib SVG file, fit to stand in an HTML page with others of its kind.
 
-    Prologue, metadata, style sheet, name spaces and fixed size go; ids are kept only where something refers to them
-    and made unique by the drawing's content; colours and fonts are left to the page.
+    Prologue, metadata, style sheet, name spaces and fixed size go; ids are kept only where something refers
+    to them and made unique by the drawing's content; colours and fonts are left to the page.
     """
     body = source[source.index("<svg") :]
     view = re.search(r'viewBox="([^"]+)"', body)
@@ -134,8 +134,10 @@ def inline_svg(source: str, alt: str) -> Markup:
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, variable)
     body = _unique_ids(body, "d" + hashlib.sha256((alt + source).encode()).hexdigest()[:8])
-    opening = f'<svg class="drawing" role="img" aria-label="{escape(alt)}" viewBox="{view[1] if view else ""}">'
-    return Markup(opening + body)  # noqa: S704 - matplotlib has escaped the text
+    opening = (
+        f'<svg class="drawing" role="img" aria-label="{escape(alt)}" viewBox="{view[1] if view else ""}">'
+    )
+    return Markup(opening + body)
 
 
 def _unique_ids(body: str, prefix: str) -> str:

@@ -41,9 +41,9 @@ def verdict(content: RunContent) -> str:
 
     Example:
         >>> from pathlib import Path
-        >>> summary = {"metrics": {"dice": {"mean": 0.8, "low": 0.7, "high": 0.9, "n": 10}}, "counts": {"cases": 12}}
+        >>> summary = {"metrics": {"dice": {"mean": 0.8, "n": 10}}, "counts": {"cases": 12}}
         >>> verdict(RunContent(Path("r"), summary=summary, config={"method": "kd", "student": "unet"}))
-        'The student unet, trained with kd, reaches a mean Dice of 0.800 (95 % CI 0.7...) over 10 of 12 test cases.'
+        'The student unet, trained with kd, reaches a mean Dice of 0.800 over 10 of 12 test cases.'
     """
     teacher = teacher_name(content)
     taught = f"taught by {teacher}" if teacher else "trained"
@@ -53,7 +53,9 @@ def verdict(content: RunContent) -> str:
         return f"{who} has no test scores yet."
     range_ = interval(dice, "dice")
     spread = "" if range_ == ABSENT else f" (95 % CI {range_})"
-    return f"{who} reaches a mean Dice of {score(dice['mean'], 'dice')}{spread}{_cases(content.summary, dice)}."
+    return (
+        f"{who} reaches a mean Dice of {score(dice['mean'], 'dice')}{spread}{_cases(content.summary, dice)}."
+    )
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -1,0 +1,110 @@
+import re
+
+import pytest
+from tests.report.builders import MEANS, build_comparison
+from tests.report.markup import check_accessible_and_alone
+
+from meddistill.evaluation.compare import Comparison
+from meddistill.report import ComparedRun, write_comparison
+
+
+@pytest.fixture
+def runs(tmp_path):
+    made = []
+    for row in MEANS:
+        for seed in range(2):
+            folder = tmp_path / "study" / "runs" / f"{row} s{seed}"
+            folder.mkdir(parents=True)
+            if row != "cpl":
+                (folder / "report.html").write_text("a report")
+            made.append(ComparedRun(row, seed, folder, seconds=600 + 60 * seed, parameters=487_201))
+    return made
+
+
+@pytest.fixture
+def source(tmp_path, runs):
+    output = tmp_path / "study" / "report.html"
+    config = "name: <b>busi</b>"
+    written = write_comparison(
+        "P-CD on BUSI & more",
+        build_comparison(),
+        output,
+        runs=runs,
+        command="meddistill study x",
+        config=config,
+    )
+    assert written == output
+    return output.read_text(encoding="utf-8")
+
+
+def rows_of(source, table):
+    """The text of each row of a table, single-spaced."""
+    body = source.partition(f'id="{table}"')[2].partition("</table>")[0].partition("<tbody>")[2]
+    rows = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
+    return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)).strip() for row in rows]
+
+
+def test_the_page_stands_alone(source):
+    page = check_accessible_and_alone(source)
+    assert page.all("h1")[0].text == "P-CD on BUSI & more"
+    assert any(code.text == "name: <b>busi</b>" for code in page.all("code"))
+    assert any(code.text == "meddistill study x" for code in page.all("code"))
+
+
+def test_the_score_table_shows_mean_interval_spread_stars_and_cost(source):
+    rows = rows_of(source, "score-table")
+    assert len(rows) == 6
+    assert rows[0].startswith("iid (baseline) 0.781 0.751 to 0.811 sd 0.004 0.672")
+    assert rows[0].endswith("3 10.5 min 487 k")
+    assert rows[3].startswith("tpl_uncert 0.812 *** 0.782 to 0.842 sd 0.004")
+    assert rows[4].startswith("cpl 0.764 * worse 0.734 to 0.794")
+
+
+def test_the_first_metric_is_put_in_sentences(source):
+    page = check_accessible_and_alone(source)
+    sentences = [item.text for item in page.all("li")]
+    assert sentences[0].startswith(
+        "kd: no clear difference from iid in Dice (+0.005, 95 % CI −0.005 to +0.015"
+    )
+    assert sentences[2].startswith("tpl_uncert: better than iid in Dice")
+    assert sentences[3].startswith("cpl: worse than iid in Dice")
+
+
+def test_the_tests_table_reads_every_test(source):
+    rows = rows_of(source, "test-table")
+    assert len(rows) == 20
+    assert rows[0].startswith("kd iid Dice +0.005 −0.005 to +0.015 0.4100 0.1367")
+    assert rows[0].endswith("100 no clear difference")
+    assert rows[13].startswith("cpl iid HD95 (px) +0.68")
+    assert rows[13].endswith("worse")
+
+
+def test_the_stars_are_explained(source):
+    assert "less than 5 times in 100" in source
+    assert "not that there is none" in source
+
+
+def test_there_is_a_forest_plot_for_every_metric(source):
+    page = check_accessible_and_alone(source)
+    labels = [svg.attributes["aria-label"] for svg in page.all("svg", **{"class": "drawing"})]
+    assert len(labels) == 4
+    assert "tpl_uncert 0.812 (0.782 to 0.842)" in re.sub(r"\s", " ", labels[0])
+
+
+def test_links_are_relative_and_lead_to_reports_that_exist(source):
+    page = check_accessible_and_alone(source)
+    links = [a.attributes["href"] for a in page.all("a") if not a.attributes["href"].startswith("#")]
+    assert len(links) == 10
+    assert links[0] == "runs/iid%20s0/report.html"
+    assert sum(row.startswith("cpl ") and "not written" in row for row in rows_of(source, "run-table")) == 2
+
+
+def test_one_seed_has_no_spread_and_one_row_no_tests(tmp_path):
+    whole = build_comparison(seeds=1)
+    rows = tuple(row for row in whole.rows if row.row == "iid")
+    lonely = Comparison("iid", whole.metrics, "px", rows, ())
+    source = write_comparison("One", lonely, tmp_path / "one.html").read_text(encoding="utf-8")
+    check_accessible_and_alone(source)
+    assert "sd 0" not in source
+    assert "one row only" in source
+    assert rows_of(source, "score-table")[0].endswith("1 – –")
