@@ -1,6 +1,7 @@
 """Knowledge distillation for medical imaging.
 
-The names below are the front door; each is imported when it is first used, so `import meddistill` stays light.
+The names below are the front door; each is imported when it is first used, so `import meddistill` stays
+light.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from meddistill.errors import MedDistillError
 
 app = typer.Typer(
     name="meddistill",
-    help="Knowledge distillation for medical imaging: from images, some labels and a teacher to a small student.",
+    help="Knowledge distillation for medical imaging: from images, labels and a teacher to a small student.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -102,7 +102,9 @@ def train(
 def evaluate(
     run: RunArgument,
     split: Annotated[str, typer.Option(help="train, selection, calibration or test.")] = "test",
-    again: Annotated[bool, typer.Option("--again", help="Score again and replace the stored scores.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Score again and replace the stored scores.")
+    ] = False,
 ) -> None:
     """Score a finished run on one split and rewrite its report.
 
@@ -118,7 +120,10 @@ def evaluate(
 def _print_summary(summary: dict[str, Any], split: str) -> None:
     for name, value in summary["metrics"].items():
         if value["mean"] is not None:
-            print(f"{split} {name:<20} {value['mean']:.4f}  95 % CI {value['low']:.4f} to {value['high']:.4f}")
+            interval = (
+                f"  95 % CI {value['low']:.4f} to {value['high']:.4f}" if value["low"] is not None else ""
+            )
+            print(f"{split} {name:<20} {value['mean']:.4f}{interval}")
     print(f"{split} counts: " + ", ".join(f"{name} {count}" for name, count in summary["counts"].items()))
 
 
@@ -207,7 +212,9 @@ def predict(
 @app.command(context_settings=_OVERRIDES)
 def inspect(
     context: typer.Context,
-    data: Annotated[str, typer.Argument(help="A class-folder tree, a CSV manifest, or a recipe whose data to inspect.")],
+    data: Annotated[
+        str, typer.Argument(help="A class-folder tree, a CSV manifest, or a recipe whose data to inspect.")
+    ],
     json: Annotated[Path | None, typer.Option(help="Also write the findings as JSON.")] = None,
     train: Annotated[Path | None, typer.Option(help="JSON list of the training images.")] = None,
     selection: Annotated[Path | None, typer.Option(help="JSON list of the selection images.")] = None,
@@ -217,20 +224,28 @@ def inspect(
 
     Exit code 2 when there is a finding of level error.
 
-    Example: `meddistill inspect data/busi --train data/busi/splits/pcd_train.json --test data/busi/splits/pcd_val.json`
+    Example: `meddistill inspect data/busi --train splits/pcd_train.json --test splits/pcd_val.json`
     """
     from meddistill.config import parse_overrides
+    from meddistill.data.inspect import render
+    from meddistill.files import write_json
     from meddistill.training.inspection import inspect_data
 
     files = {"train": train, "selection": selection, "test": test}
     found = inspect_data(
-        data, files={name: path for name, path in files.items() if path}, overrides=parse_overrides(context.args)
+        data,
+        files={name: path for name, path in files.items() if path},
+        overrides=parse_overrides(context.args),
     )
-    print(found.render())
+    print(render(found))
     if json is not None:
-        found.write_json(json)
-    if found.errors:
-        print(f"error: {len(found.errors)} findings of level error, listed above; mend the data first", file=sys.stderr)
+        write_json(json, found.to_json())
+    if found.has_errors:
+        errors = sum(finding.level == "error" for finding in found.findings)
+        print(
+            f"error: {errors} of the findings above are errors; mend the data before training",
+            file=sys.stderr,
+        )
         raise typer.Exit(2)
 
 

@@ -40,7 +40,8 @@ def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
         ['Unet', 'UNet']
     """
     likeness = {
-        candidate: difflib.SequenceMatcher(None, name.lower(), candidate.lower()).ratio() for candidate in known
+        candidate: difflib.SequenceMatcher(None, name.lower(), candidate.lower()).ratio()
+        for candidate in known
     }
     floor = max(0.5, max(likeness.values(), default=0.0) - 0.15)
     ranked = sorted(likeness, key=lambda candidate: -likeness[candidate])

@@ -11,7 +11,11 @@ from meddistill.errors import ConfigError
 def minimal(**changes):
     base = {
         "name": "tiny",
-        "data": {"source": {"kind": "phantom"}, "size": [32, 32], "splits": {"fractions": {"train": 0.8, "test": 0.2}}},
+        "data": {
+            "source": {"kind": "phantom"},
+            "size": [32, 32],
+            "splits": {"fractions": {"train": 0.8, "test": 0.2}},
+        },
         "model": {"name": "pcd/unet", "options": {"width": 4}},
         "method": {"name": "supervised"},
         "training": {"epochs": 2, "batch_size": 4},

@@ -1,11 +1,11 @@
 import re
 
 import pytest
-from tests.report.builders import MEANS, build_comparison
-from tests.report.markup import check_accessible_and_alone
 
 from meddistill.evaluation.compare import Comparison
 from meddistill.report import ComparedRun, write_comparison
+from tests.report.builders import MEANS, build_comparison
+from tests.report.markup import check_accessible_and_alone
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@ import sys
 
 import matplotlib as mpl
 import pytest
-from tests.report.builders import bins
 
 from meddistill.report import figures
 from meddistill.report.forest import Estimate, forest
 from meddistill.report.reliability import reliability
 from meddistill.report.svg import SERIES, drawing
+from tests.report.builders import bins
 
 HISTORY = {
     "epoch": [0.0, 1.0, 2.0],

@@ -3,12 +3,12 @@ import os
 import re
 
 import pytest
-from tests.report.builders import build_run, write_gallery, write_two_class_gallery
-from tests.report.markup import check_accessible_and_alone
 
 from meddistill.errors import RunError
 from meddistill.report import write_report
 from meddistill.training.run_folder import RunFolder
+from tests.report.builders import build_run, write_gallery, write_two_class_gallery
+from tests.report.markup import check_accessible_and_alone
 
 HOSTILE = "<script>alert(\"x\")</script> & 'co'"
 

@@ -126,7 +126,9 @@ def test_calibration_needs_its_split(tmp_path, teacher_run):
     recipe = tiny_recipe(
         teacher={"path": str(teacher_run.root)},
         method=PACED,
-        data={"splits": {"fractions": {"train": 0.7, "selection": 0.15, "test": 0.15, "calibration": 0.0001}}},
+        data={
+            "splits": {"fractions": {"train": 0.7, "selection": 0.15, "test": 0.15, "calibration": 0.0001}}
+        },
     )
     with pytest.raises(TeacherError, match="calibration split"):
         fit(recipe, tmp_path / "run")
@@ -145,7 +147,11 @@ def test_patience_ends_a_run_that_stopped_improving(tmp_path):
 
 @pytest.mark.parametrize(
     ("scheduler", "rates"),
-    [("constant", [1e-3] * 4), ("step", [1e-3, 1e-3, 1e-4, 1e-4]), ("cosine", [1e-3, 8.53553e-4, 5e-4, 1.46447e-4])],
+    [
+        ("constant", [1e-3] * 4),
+        ("step", [1e-3, 1e-3, 1e-4, 1e-4]),
+        ("cosine", [1e-3, 8.53553e-4, 5e-4, 1.46447e-4]),
+    ],
 )
 def test_the_learning_rate_follows_its_schedule(tmp_path, scheduler, rates):
     training = {"epochs": 4, "lr": 1e-3, "scheduler": scheduler, "step_epochs": 2, "step_factor": 0.1}

@@ -63,7 +63,7 @@ def test_killed_in_an_epoch_and_resumed_ends_bit_identical(tmp_path, teacher_run
 
 
 def test_two_processes_give_the_loss_of_one(tmp_path):
-    """DDP by flags alone, over gloo; instance norm, so that a half batch is normalised as in the whole one."""
+    """DDP by flags alone, over gloo; instance norm, so that half a batch is normalised as in the whole."""
     model = {"name": "monai/basicunet", "options": {"features": [4, 4, 4, 4, 4, 4]}}
     recipe = write_recipe(tmp_path, model=model)
     single = start(recipe, tmp_path / "one")
@@ -73,4 +73,6 @@ def test_two_processes_give_the_loss_of_one(tmp_path):
     assert double.wait(timeout=240) == 0, double.stderr.read().decode()
     one, two = history(RunFolder(tmp_path / "one")), history(RunFolder(tmp_path / "two"))
     for column in ("train_loss", "selection_loss"):
-        assert [float(row[column]) for row in two] == pytest.approx([float(row[column]) for row in one], rel=1e-4)
+        assert [float(row[column]) for row in two] == pytest.approx(
+            [float(row[column]) for row in one], rel=1e-4
+        )

@@ -1,7 +1,14 @@
 """Recipes: YAML read into typed, frozen values; unknown keys and wrong types are refused."""
 
 from meddistill.config.load import load_recipe, parse_overrides, recipe_to_yaml
-from meddistill.config.schema import DataConfig, ModelConfig, Recipe, StudyConfig, TeacherConfig, TrainingConfig
+from meddistill.config.schema import (
+    DataConfig,
+    ModelConfig,
+    Recipe,
+    StudyConfig,
+    TeacherConfig,
+    TrainingConfig,
+)
 
 __all__ = [
     "DataConfig",

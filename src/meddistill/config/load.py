@@ -15,7 +15,6 @@ from pydantic_core import ErrorDetails
 from meddistill.config.schema import Recipe, Section
 from meddistill.errors import ConfigError, unknown_name
 
-
 S = TypeVar("S", bound=Section)
 
 
@@ -25,7 +24,9 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?([eE][-+]?\d+)$|^[-+]?(\d[\d_]*)?\.\d+([eE][-+]?\d+)?$|^[-+]?\.(inf|nan)$"),
+    re.compile(
+        r"^[-+]?(\d[\d_]*)(\.\d*)?([eE][-+]?\d+)$|^[-+]?(\d[\d_]*)?\.\d+([eE][-+]?\d+)?$|^[-+]?\.(inf|nan)$"
+    ),
     list("-+0123456789."),
 )
 
@@ -41,7 +42,7 @@ def parse_yaml(text: str, origin: str) -> Any:
         {'lr': 0.003}
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{origin} is not valid YAML: {problem}") from error
@@ -90,7 +91,9 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
     while waiting:
         key = waiting.pop(0)
         if not key.startswith("--") or len(key) == 2:
-            raise ConfigError(f"unexpected argument {key!r}; overrides are written --key value, for example --seed 1")
+            raise ConfigError(
+                f"unexpected argument {key!r}; overrides are written --key value, for example --seed 1"
+            )
         key, equals, text = key[2:].partition("=")
         if not equals:
             if not waiting:
@@ -179,7 +182,9 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
     """
     recipe = check_section(Recipe, mapping)
     if len(recipe.data.size) == 3 and recipe.data.source.kind != "phantom":
-        raise ConfigError("data.size: three sizes were given, but this source holds 2D images; give [height, width]")
+        raise ConfigError(
+            "data.size: three sizes were given, but this source holds 2D images; give [height, width]"
+        )
     from meddistill.methods import create_method
 
     create_method(**recipe.method)

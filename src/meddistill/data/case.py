@@ -14,7 +14,8 @@ IGNORE_INDEX = -100
 """Label value of pixels that no loss and no metric counts."""
 
 SPLITS = ("train", "selection", "calibration", "test")
-"""`train` teaches, `selection` chooses the checkpoint, `calibration` fits temperatures, `test` is scored once."""
+"""`train` teaches, `selection` chooses the checkpoint, `calibration` fits temperatures, `test` is scored
+once."""
 
 
 @dataclass(frozen=True)

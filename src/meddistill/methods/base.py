@@ -17,8 +17,9 @@ from torch import Tensor
 class Batch(TypedDict):
     """What a data loader yields.
 
-    `image` (B, C, *S) float in 0..1, `label` (B, *S) int64 with `IGNORE_INDEX` where unknown, `index` (B,) position
-    of each case in its data set, `case_id` B names, `teacher_logits` (B, K, *S) when they were stored beforehand.
+    `image` (B, C, *S) float in 0..1, `label` (B, *S) int64 with `IGNORE_INDEX` where unknown, `index` (B,)
+    position of each case in its data set, `case_id` B names, `teacher_logits` (B, K, *S) when they were
+    stored beforehand.
     """
 
     image: Tensor
@@ -59,8 +60,8 @@ class Context:
 class Method(ABC):
     """A way to train a student. Subclasses are called with logits and return `{"loss": ..., <term>: ...}`.
 
-    `needs_teacher` tells the loop whether teacher logits must be supplied; `needs_teacher_temperature` whether the
-    loop should fit one on the calibration split and pass it in the context.
+    `needs_teacher` tells the loop whether teacher logits must be supplied; `needs_teacher_temperature`
+    whether the loop should fit one on the calibration split and pass it in the context.
     """
 
     needs_teacher: bool = False
@@ -74,7 +75,7 @@ class Method(ABC):
         """Fit thresholds and the like, once, before the first epoch."""
 
     def on_epoch_start(self, epoch: int) -> None:  # noqa: B027 - most methods keep no pace
-        """Move the pacing to `epoch` (0-based). Must depend on `epoch` alone, so that a resumed run agrees."""
+        """Move the pacing to `epoch` (0-based); must depend on it alone, so that a resumed run agrees."""
 
     @abstractmethod
     def __call__(

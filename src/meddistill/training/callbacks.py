@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from meddistill.config import TrainingConfig
 from meddistill.errors import RunError
 from meddistill.files import replacing, write_text
 from meddistill.models import ModelSpec, save_weights
@@ -22,20 +23,23 @@ from meddistill.training.run_folder import RunFolder
 class Recorder(L.Callback):
     """Writes the run folder after every epoch, so that a killed run goes on from the last whole epoch.
 
-    Order matters: weights first, then the checkpoint that knows of them, then the readable files. Being killed
-    between two of these repeats the epoch and, since an epoch depends on (seed, epoch) alone, writes the same again.
+    Order matters: weights first, then the checkpoint that knows of them, then the readable files. Being
+    killed between two of these repeats the epoch and, since an epoch depends on (seed, epoch) alone, writes
+    the same again.
 
     Args:
         run: the folder to fill (rank 0 writes).
         spec: how to rebuild the student.
-        patience: stop after this many epochs without a better selection Dice; None never stops.
-        has_selection: False when there is no selection split; the last epoch is then kept.
+        config: its `patience` and which weights to `keep`.
+        has_selection: False when there is no selection split; the last epoch is then the best.
     """
 
-    def __init__(self, run: RunFolder, spec: ModelSpec, *, patience: int | None, has_selection: bool) -> None:
+    def __init__(
+        self, run: RunFolder, spec: ModelSpec, config: TrainingConfig, *, has_selection: bool
+    ) -> None:
         self.run = run
         self.spec = spec
-        self.patience = patience
+        self.config = config
         self.has_selection = has_selection
         self.rows: list[dict[str, float]] = []
         self.best_epoch = -1
@@ -68,11 +72,12 @@ class Recorder(L.Callback):
             self.best_epoch = trainer.current_epoch
             self.best_dice = dice if dice == dice else self.best_dice
         if trainer.is_global_zero:
-            self._write_weights(pl_module, better)
+            self._write_weights(pl_module, chosen=better or self.config.keep == "last")
         self._write_checkpoint(trainer)
         if trainer.is_global_zero:
             self._write_readable(trainer)
-        if self.patience is not None and trainer.current_epoch - self.best_epoch >= self.patience:
+        patience = self.config.patience
+        if patience is not None and trainer.current_epoch - self.best_epoch >= patience:
             trainer.should_stop = True
 
     def _row(self, trainer: L.Trainer, module: DistillationModule) -> dict[str, float]:
@@ -86,8 +91,8 @@ class Recorder(L.Callback):
             trainer.logger.log_metrics(row, step=trainer.current_epoch)
         return row
 
-    def _write_weights(self, module: DistillationModule, better: bool) -> None:
-        if better:
+    def _write_weights(self, module: DistillationModule, *, chosen: bool) -> None:
+        if chosen:
             save_weights(module.student, self.spec, self.run.weights)
         save_weights(module.student, self.spec, self.run.last_weights)
 
@@ -105,7 +110,8 @@ class Recorder(L.Callback):
                 trainer.save_checkpoint(temporary)
             except RuntimeError as error:  # torch reports a full disk as a RuntimeError of its zip writer
                 raise RunError(
-                    f"cannot write {self.run.checkpoint}: {str(error).splitlines()[0]}; free some space, then --resume"
+                    f"cannot write {self.run.checkpoint}: {str(error).splitlines()[0]}; "
+                    "free some space, then --resume"
                 ) from error
 
     def _write_readable(self, trainer: L.Trainer) -> None:
@@ -182,7 +188,9 @@ class EpochProgress(L.Callback):
         """Close the bar."""
         self._close()
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
         """Close the bar before the error is printed."""
         self._close()
 
@@ -203,5 +211,7 @@ def restore_torch_state(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing; start the run without --resume") from error
     except Exception as error:
-        raise RunError(f"cannot read {path} ({str(error).splitlines()[0]}); start again in a new folder") from error
+        raise RunError(
+            f"cannot read {path} ({str(error).splitlines()[0]}); start again in a new folder"
+        ) from error
     return state

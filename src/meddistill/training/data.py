@@ -47,7 +47,9 @@ def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) ->
             group_pattern=config.group_pattern,
         )
     if isinstance(config, ManifestSourceConfig):
-        return ManifestSource(Path(config.file), class_names=tuple(config.class_names), channels=config.channels)
+        return ManifestSource(
+            Path(config.file), class_names=tuple(config.class_names), channels=config.channels
+        )
     if isinstance(config, PaletteSourceConfig):
         return PaletteSource(Path(config.root), Path(config.palette), channels=config.channels)
     return PhantomSource(config.cases, size=size, seed=config.seed, normal_fraction=config.normal_fraction)
@@ -62,15 +64,15 @@ def divide(config: DataConfig, source: Source) -> Split:
         DataError: a list cannot be read or names unknown cases.
     """
     root = Path(getattr(config.source, "root", "."))
-    files = {
+    files: dict[str, Path | str] = {
         name: path if (path := Path(file)).is_file() else root / file
         for name, file in (config.splits.files or {}).items()
     }
     return split_cases(
         source,
         files=files or None,
-        fractions=config.splits.fractions,
-        carve=config.splits.carve,
+        fractions={**(config.splits.fractions or {})} or None,
+        carve={**config.splits.carve},
         seed=config.splits.seed,
     )
 
@@ -94,7 +96,8 @@ class TaskData:
         source = build_source(config.source, size=tuple(config.size))
         if len(config.size) != source.dims:
             raise ConfigError(
-                f"data.size has {len(config.size)} numbers but the images have {source.dims} axes; give {source.dims}"
+                f"data.size has {len(config.size)} numbers but the images have {source.dims} axes; "
+                f"give {source.dims}"
             )
         split = divide(config, source)
         check_no_leak(split)
@@ -118,7 +121,9 @@ class TaskData:
         if split not in self._sets:
             cases = self.split.cases.get(split, ())
             if not cases:
-                raise DataError(f"the {split} split has no cases; set data.splits (now: {self.split.note or 'nothing'})")
+                raise DataError(
+                    f"the {split} split has no cases; set data.splits (now: {self.split.note or 'nothing'})"
+                )
             cache = CaseCache(
                 self.source,
                 cases,
@@ -128,6 +133,17 @@ class TaskData:
             )
             self._sets[split] = CaseDataset(cache)
         return self._sets[split]
+
+    def decode(self) -> None:
+        """Decode every split now, so that a damaged file is found before anything is trained.
+
+        Raises:
+            DataError: a file cannot be read, or there is nothing to train on.
+        """
+        self.dataset("train")
+        for split, cases in self.split.cases.items():
+            if cases:
+                self.dataset(split)
 
     def training_loader(
         self, *, batch_size: int, seed: int, workers: int, rank: int = 0, world_size: int = 1
@@ -150,7 +166,12 @@ class TaskData:
     def loader(self, split: str, *, batch_size: int, rank: int = 0, world_size: int = 1) -> DataLoader[Any]:
         """Batches of a split in order, without augmentation."""
         return make_loader(
-            self.dataset(split), batch_size=batch_size, shuffle=False, seed=0, rank=rank, world_size=world_size
+            self.dataset(split),
+            batch_size=batch_size,
+            shuffle=False,
+            seed=0,
+            rank=rank,
+            world_size=world_size,
         )
 
     def fingerprint(self) -> str:

@@ -46,14 +46,16 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     folder = RunFolder(Path(run))
     recipe = read_recipe(folder)
     if not folder.finished:
-        raise RunError(f"{folder.root} is not finished; go on with `meddistill train ... --out {folder.root} --resume`")
+        raise RunError(
+            f"{folder.root} is not finished; go on with `meddistill train ... --out {folder.root} --resume`"
+        )
     if folder.summary(split).exists() and not again:
         summary: dict[str, Any] = read_json(folder.summary(split))
         return summary
     data = TaskData.from_config(recipe.data)
     if not data.split.cases.get(split):
         raise RunError(unknown_name("split", split, [n for n, cases in data.split.cases.items() if cases]))
-    spec, student = load_model(folder.weights if recipe.training.keep == "best" else folder.last_weights)
+    spec, student = load_model(folder.weights)
     device = default_device()
     student.to(device).eval()
     loader = data.loader(split, batch_size=recipe.training.batch_size)

@@ -32,8 +32,8 @@ from meddistill.training.run_folder import RunFolder
 def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     """Train the student of `recipe` and fill the run folder.
 
-    Everything that can be refused is refused before the folder is made. A run that was interrupted goes on with
-    `resume=True` from its last whole epoch and ends with the weights that an uninterrupted run would have had.
+    Everything that can be refused is refused before the folder is made. A run that was interrupted goes on
+    with `resume=True` from its last whole epoch and ends with the weights that an uninterrupted run has.
 
     Args:
         recipe: a checked recipe, see `meddistill.config.load_recipe`.
@@ -50,8 +50,7 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
         return folder
     _check_writable(folder.root)
     data = TaskData.from_config(recipe.data)
-    for split in (name for name, cases in data.split.cases.items() if cases):
-        data.dataset(split)
+    data.decode()
     spec = ModelSpec(
         name=recipe.model.name,
         in_channels=data.source.in_channels,
@@ -67,9 +66,9 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     teacher = _teacher(recipe, method, spec)
     if recipe.training.channels_last:
         layout = torch.channels_last if spec.dims == 2 else torch.channels_last_3d
-        student.to(memory_format=layout)
-        if teacher is not None:
-            teacher.to(memory_format=layout)
+        for network in (student, teacher):
+            if network is not None:
+                network.to(memory_format=layout)  # type: ignore[call-overload]
     resumed = restore_torch_state(folder.checkpoint) if resume and folder.checkpoint.exists() else None
     found: dict[str, Any] = {}
     if resumed is None:
@@ -79,9 +78,7 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     module = DistillationModule(
         student, method, teacher, recipe.training, num_classes=spec.num_classes, seed=recipe.seed
     )
-    recorder = Recorder(
-        folder, spec, patience=recipe.training.patience, has_selection=bool(data.split.cases.get("selection"))
-    )
+    recorder = Recorder(folder, spec, recipe.training, has_selection=bool(data.split.cases.get("selection")))
     trainer = _trainer(recipe, folder, recorder)
     _train(trainer, module, data, recipe, checkpoint=folder.checkpoint if resumed is not None else None)
     if trainer.is_global_zero:
@@ -90,7 +87,7 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
 
 
 def _is_first_process() -> bool:
-    """Whether this process writes the folder; under DDP the launcher numbers its children before they start."""
+    """Whether this process writes the folder; under DDP the launcher numbers its children."""
     return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
 
 
@@ -103,7 +100,9 @@ def _already_done(folder: RunFolder, recipe: Recipe, *, resume: bool) -> bool:
     if not any(folder.root.iterdir()):
         return False
     if not resume:
-        raise RunError(f"run folder {folder.root} exists; give another with --out, or --resume to go on with it")
+        raise RunError(
+            f"run folder {folder.root} exists; give another with --out, or --resume to go on with it"
+        )
     if not folder.config.exists():
         raise RunError(f"{folder.root} is not a run folder (no config.yaml); choose another with --out")
     _check_same_recipe(folder, recipe)
@@ -139,7 +138,9 @@ def _teacher(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | None:
     config = recipe.teacher
     if config.path is None:
         hint = f"the study trains row {config.row!r} first; or " if config.row else ""
-        raise ConfigError(f"method {recipe.method['name']!r} needs a teacher: {hint}give --teacher.path RUN_OR_WEIGHTS")
+        raise ConfigError(
+            f"method {recipe.method['name']!r} needs a teacher: {hint}give --teacher.path RUN_OR_WEIGHTS"
+        )
     given = (
         {"model": config.model.name, **config.model.options, "in_channels": spec.in_channels}
         | {"num_classes": spec.num_classes, "dims": spec.dims}
@@ -177,8 +178,8 @@ def _prepare(recipe: Recipe, data: TaskData, method: Method, teacher: Teacher | 
         temperature = calibration.temperature
     elif method.needs_teacher_temperature:
         raise TeacherError(
-            "confidence_temperature: calibrate needs a calibration split; set data.splits.carve.calibration to 0.08, "
-            "or give the temperature as a number"
+            "confidence_temperature: calibrate needs a calibration split; set data.splits.carve.calibration "
+            "to 0.08, or give the temperature as a number"
         )
     method.prepare(
         Context(

@@ -32,7 +32,7 @@ def has_fast_bf16(accelerator: str) -> bool:
         accelerator: `"auto"`, `"cpu"`, `"gpu"` or `"mps"`, as in a recipe.
     """
     if accelerator in ("auto", "gpu") and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
         return False
     asks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

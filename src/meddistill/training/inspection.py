@@ -24,8 +24,8 @@ def inspect_data(
     """Inspect a data set and, where one is known, its split.
 
     Args:
-        data: a class-folder tree, a `.csv` manifest, or a recipe. A tree's own `splits/*.json` lists (with `train`,
-            `val`, `selection` or `test` in their names) are used when no `files` are given.
+        data: a class-folder tree, a `.csv` manifest, or a recipe. A tree's own `splits/*.json` lists (with
+            `train`, `val`, `selection` or `test` in their names) are used when no `files` are given.
         files: JSON lists by split name.
         overrides: for a recipe, values laid over it; for a folder or manifest, options of its source.
 

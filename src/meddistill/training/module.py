@@ -52,7 +52,7 @@ class DistillationModule(L.LightningModule):
         self.seed = seed
         self._outside: dict[str, Teacher | None] = {"teacher": teacher}
         self._unchecked: list[tuple[Tensor, list[str]]] = []
-        self._train_means = nn.ModuleDict()
+        self._train_means: dict[str, MeanMetric] = {}
         self.selection_loss = MeanMetric()
         self.selection_dice = MeanMetric()
         self.prepared: Mapping[str, Any] | None = None
@@ -96,12 +96,10 @@ class DistillationModule(L.LightningModule):
     def _mean(self, name: str) -> MeanMetric:
         if name not in self._train_means:
             self._train_means[name] = MeanMetric(nan_strategy="disable").to(self.device)
-        metric = self._train_means[name]
-        assert isinstance(metric, MeanMetric)
-        return metric
+        return self._train_means[name]
 
     def _watch(self, loss: Tensor, case_ids: list[str], batch_index: int) -> None:
-        """Stop on a loss that is not finite; an accelerator is asked only every 50 batches, to keep it busy."""
+        """Stop on a loss that is not finite; an accelerator is asked every 50 batches, to keep it busy."""
         self._unchecked.append((loss, case_ids))
         if loss.device.type != "cpu" and (batch_index + 1) % 50:
             return
@@ -113,12 +111,12 @@ class DistillationModule(L.LightningModule):
             value = float(loss)
             if not math.isfinite(value):
                 raise RunError(
-                    f"the loss became {value} in epoch {self.current_epoch} on the cases {', '.join(case_ids)}; "
-                    "lower training.lr, set training.gradient_clip, or look at these cases"
+                    f"the loss became {value} in epoch {self.current_epoch} on the cases "
+                    f"{', '.join(case_ids)}; lower training.lr, set training.gradient_clip, or look at these cases"
                 )
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Cross-entropy and mean Dice on the selection split; cases empty in both masks are left out of Dice."""
+        """Cross-entropy and mean Dice on the selection split; cases empty in both masks have no Dice."""
         logits = self.student(batch["image"]).float()
         cases = len(batch["case_id"])
         self.selection_loss.update(partial_cross_entropy(logits, batch["label"]), weight=cases)

@@ -34,12 +34,12 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """How to rebuild the student: name, in_channels, num_classes, dims, options, class_names, size; JSON."""
+        """How to rebuild the student: name, channels, classes, dims, options, size; JSON."""
         return self.root / "model.json"
 
     @property
     def weights(self) -> Path:
-        """Student weights of the epoch chosen on the selection split, safetensors."""
+        """The student to use: best epoch on the selection split, or the last one; safetensors."""
         return self.root / "student.safetensors"
 
     @property

@@ -35,7 +35,9 @@ class PlannedRun:
         return f"{self.row}-s{self.seed}"
 
 
-def plan_study(name: str, out: Path, overrides: Mapping[str, Any] | None = None) -> tuple[Recipe, list[PlannedRun]]:
+def plan_study(
+    name: str, out: Path, overrides: Mapping[str, Any] | None = None
+) -> tuple[Recipe, list[PlannedRun]]:
     """Read a study recipe and list its runs, teachers before the students that need them.
 
     Overrides apply to every row. A teacher given as `row` becomes the run of that row with the same seed.
@@ -45,7 +47,9 @@ def plan_study(name: str, out: Path, overrides: Mapping[str, Any] | None = None)
     """
     study_recipe = load_recipe(name, overrides)
     if study_recipe.study is None:
-        raise ConfigError(f"recipe {name} has no study section with rows and seeds; use `meddistill train {name}`")
+        raise ConfigError(
+            f"recipe {name} has no study section with rows and seeds; use `meddistill train {name}`"
+        )
     base = merge(read_recipe_mapping(name), overrides or {})
     base["study"] = None
     rows = study_recipe.study.rows
@@ -69,7 +73,9 @@ def _in_order(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
     def place(row: str, above: tuple[str, ...]) -> None:
         if row in above:
-            raise ConfigError(f"study rows need each other as teachers in a circle: {' -> '.join((*above, row))}")
+            raise ConfigError(
+                f"study rows need each other as teachers in a circle: {' -> '.join((*above, row))}"
+            )
         if row not in rows:
             raise ConfigError("teacher.row: " + unknown_name("row", row, rows))
         teacher = _teacher_row(rows[row])
@@ -159,7 +165,7 @@ def _start_ready(
 
 
 def _train_process(run: PlannedRun, out: Path, jobs: int, stop: threading.Event) -> str | None:
-    """Run one training as `meddistill train` would; returns None, or the last line it printed when it failed."""
+    """Run one training as `meddistill train` would; None, or the last line it printed when it failed."""
     config = out / "recipes" / f"{run.name}.yaml"
     write_text(config, recipe_to_yaml(run.recipe))
     log = out / "logs" / f"{run.name}.log"

@@ -17,7 +17,11 @@ from meddistill.training.study import PlannedRun
 _SEED = re.compile(r"-s\d+$")
 
 
-def compare_folders(folders: Sequence[Path], *, metrics: Sequence[str] | None = None) -> Comparison:
+TABLE_METRICS = ("dice", "dice_both_empty_1", "iou", "hd95", "ece")
+"""What a study's table shows; `dice_both_empty_1` also rewards leaving an image without lesion empty."""
+
+
+def compare_folders(folders: Sequence[Path], *, metrics: Sequence[str] = TABLE_METRICS) -> Comparison:
     """Compare run folders on their test scores; the first folder's row is the baseline.
 
     Folders called `ROW-sSEED` are seeds of one row.
@@ -30,16 +34,11 @@ def compare_folders(folders: Sequence[Path], *, metrics: Sequence[str] | None = 
         rows.setdefault(_SEED.sub("", folder.resolve().name), []).append(folder)
     if len(rows) < 2:
         raise RunError("compare needs the runs of at least two rows, for example runs/iid-s0 runs/kd-s0")
-    return _compare(rows, baseline=next(iter(rows)), metrics=metrics)
-
-
-def _compare(rows: dict[str, list[Path]], *, baseline: str, metrics: Sequence[str] | None) -> Comparison:
-    chosen = {} if metrics is None else {"metrics": metrics}
-    return compare_runs(rows, baseline=baseline, **chosen)
+    return compare_runs(rows, baseline=next(iter(rows)), metrics=metrics)
 
 
 def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[Comparison, Path]:
-    """Compare all rows of a study and write `table.md`, `table.csv`, `comparison.json` and `report.html` into `out`.
+    """Compare all rows of a study; write `table.md`, `table.csv`, `comparison.json` and `report.html`.
 
     Raises:
         RunError: a run is missing or was scored on other cases.
@@ -48,7 +47,7 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
     rows: dict[str, list[Path]] = {row: [] for row in recipe.study.rows}
     for run in runs:
         rows[run.row].append(run.folder)
-    comparison = _compare(rows, baseline=recipe.study.baseline, metrics=None)
+    comparison = compare_runs(rows, baseline=recipe.study.baseline, metrics=TABLE_METRICS)
     write_text(out / "table.md", comparison.to_markdown())
     write_text(out / "table.csv", comparison.to_csv())
     write_json(out / "comparison.json", comparison.to_dict())
