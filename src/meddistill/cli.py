@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from meddistill.errors import MedDistillError
+from meddistill.errors import DataError, MedDistillError
 
 app = typer.Typer(
     name="meddistill",
@@ -231,22 +231,15 @@ def inspect(
     from meddistill.files import write_json
     from meddistill.training.inspection import inspect_data
 
-    files = {"train": train, "selection": selection, "test": test}
-    found = inspect_data(
-        data,
-        files={name: path for name, path in files.items() if path},
-        overrides=parse_overrides(context.args),
-    )
+    lists = {"train": train, "selection": selection, "test": test}
+    files = {name: path for name, path in lists.items() if path}
+    found = inspect_data(data, files=files, overrides=parse_overrides(context.args))
     print(render(found))
     if json is not None:
         write_json(json, found.to_json())
     if found.has_errors:
         errors = sum(finding.level == "error" for finding in found.findings)
-        print(
-            f"error: {errors} of the findings above are errors; mend the data before training",
-            file=sys.stderr,
-        )
-        raise typer.Exit(2)
+        raise DataError(f"{errors} of the findings above are errors; mend the data before training on it")
 
 
 @app.command()

@@ -68,12 +68,10 @@ def divide(config: DataConfig, source: Source) -> Split:
         name: path if (path := Path(file)).is_file() else root / file
         for name, file in (config.splits.files or {}).items()
     }
+    fractions = {str(name): share for name, share in (config.splits.fractions or {}).items()}
+    carve = {str(name): share for name, share in config.splits.carve.items()}
     return split_cases(
-        source,
-        files=files or None,
-        fractions={**(config.splits.fractions or {})} or None,
-        carve={**config.splits.carve},
-        seed=config.splits.seed,
+        source, files=files or None, fractions=fractions or None, carve=carve, seed=config.splits.seed
     )
 
 

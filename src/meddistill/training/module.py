@@ -110,9 +110,10 @@ class DistillationModule(L.LightningModule):
         for loss, case_ids in unchecked:
             value = float(loss)
             if not math.isfinite(value):
+                where = f"in epoch {self.current_epoch} on the cases {', '.join(case_ids)}"
                 raise RunError(
-                    f"the loss became {value} in epoch {self.current_epoch} on the cases "
-                    f"{', '.join(case_ids)}; lower training.lr, set training.gradient_clip, or look at these cases"
+                    f"the loss became {value} {where}; "
+                    "lower training.lr, set training.gradient_clip, or look at these cases"
                 )
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
