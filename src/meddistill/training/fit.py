@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from meddistill.config import Recipe, recipe_to_yaml
+from meddistill.config import Recipe, TrainingConfig, recipe_to_yaml
 from meddistill.config.load import read_recipe_mapping
 from meddistill.errors import ConfigError, RunError, TeacherError
 from meddistill.files import write_json, write_text
@@ -46,6 +48,7 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
         RunError: the folder exists, cannot be written or holds another recipe; the loss became infinite.
         DataError: the data cannot be used.
         TeacherError: the teacher cannot be loaded, does not fit or is below the floor.
+        ConfigError: the network cannot be built, or this machine lacks the hardware that is asked for.
     """
     folder = RunFolder(Path(run))
     if _already_done(folder, recipe, resume=resume):
@@ -65,6 +68,8 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     student = spec.build()
     method = create_method(**recipe.method)
     teacher = _teacher(recipe, method, spec)
+    recorder = Recorder(folder, spec, recipe.training, has_selection=bool(data.split.cases.get("selection")))
+    trainer = _trainer(recipe, folder, recorder)
     data.decode()
     if recipe.training.channels_last:
         layout = torch.channels_last if spec.dims == 2 else torch.channels_last_3d
@@ -81,8 +86,6 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     module = DistillationModule(
         student, method, teacher, recipe.training, num_classes=spec.num_classes, seed=recipe.seed
     )
-    recorder = Recorder(folder, spec, recipe.training, has_selection=bool(data.split.cases.get("selection")))
-    trainer = _trainer(recipe, folder, recorder)
     _train(trainer, module, data, recipe, checkpoint=folder.checkpoint if resumed is not None else None)
     if trainer.is_global_zero:
         folder.write_state(state="finished", finished_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
@@ -132,7 +135,7 @@ def _check_writable(root: Path) -> None:
         tempfile.TemporaryDirectory(prefix=".meddistill-", dir=parent).cleanup()
     except OSError as error:
         raise RunError(
-            f"cannot write in {parent} ({error.strerror}); choose a run folder that you may write to with --out"
+            f"cannot write in {parent} ({error.strerror}); choose another run folder with --out"
         ) from error
 
 
@@ -247,11 +250,21 @@ def _begin(
 
 
 def _trainer(recipe: Recipe, folder: RunFolder, recorder: Recorder) -> L.Trainer:
-    from lightning.pytorch.loggers import TensorBoardLogger
-
     config = recipe.training
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        return _launcher(config, folder, recorder)
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        asked = f"{config.devices} x {config.accelerator!r}, strategy {config.strategy!r}"
+        raise ConfigError(
+            f"training.accelerator: {asked} cannot be used on this machine: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _launcher(config: TrainingConfig, folder: RunFolder, recorder: Recorder) -> L.Trainer:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
     return L.Trainer(
         max_epochs=config.epochs,
         accelerator=config.accelerator,
@@ -291,15 +304,29 @@ def _train(
                 module, training, selection, ckpt_path=checkpoint, weights_only=True if checkpoint else None
             )
         except OSError as error:
-            raise RunError(f"cannot write the run: {error}; free some space, then --resume") from error
+            reason = error.strerror or error
+            raise RunError(f"cannot write the run: {reason}; free some space, then --resume") from error
     if trainer.interrupted:
         raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide hints of the launcher that do not concern the user of a recipe."""
+    """Hide hints of the launcher that do not concern the user of a recipe.
+
+    A full disk reaches us as an OSError; TensorBoard's thread, which meets it first, would print it as well.
+    """
+    hook = threading.excepthook
+
+    def report(failure: threading.ExceptHookArgs) -> None:
+        if not issubclass(failure.exc_type, OSError):
+            hook(failure)
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", category=FutureWarning)
-        yield
+        threading.excepthook = report
+        try:
+            yield
+        finally:
+            threading.excepthook = hook
