@@ -1,1 +1,62 @@
-"""Sources, cases, splits, transforms, the phantom and the inspector."""
+"""Sources, cases, splits, transforms, the phantom and the inspector.
+
+Everything named here is imported when first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meddistill.data.cache import CaseCache
+    from meddistill.data.case import IGNORE_INDEX, SPLITS, Case, Source, Split
+    from meddistill.data.dataset import CaseDataset, make_loader
+    from meddistill.data.sources.folder import FolderSource
+    from meddistill.data.sources.manifest import ManifestSource
+    from meddistill.data.sources.palette import PaletteSource
+    from meddistill.data.splits import check_no_leak, split_cases
+    from meddistill.data.transforms import make_transform
+    from meddistill.data.validate import check_files
+
+_HOME = {
+    "IGNORE_INDEX": "case",
+    "SPLITS": "case",
+    "Case": "case",
+    "CaseCache": "cache",
+    "CaseDataset": "dataset",
+    "FolderSource": "sources.folder",
+    "ManifestSource": "sources.manifest",
+    "PaletteSource": "sources.palette",
+    "Source": "case",
+    "Split": "case",
+    "check_files": "validate",
+    "check_no_leak": "splits",
+    "make_loader": "dataset",
+    "make_transform": "transforms",
+    "split_cases": "splits",
+}
+
+__all__ = [
+    "IGNORE_INDEX",
+    "SPLITS",
+    "Case",
+    "CaseCache",
+    "CaseDataset",
+    "FolderSource",
+    "ManifestSource",
+    "PaletteSource",
+    "Source",
+    "Split",
+    "check_files",
+    "check_no_leak",
+    "make_loader",
+    "make_transform",
+    "split_cases",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -125,7 +125,7 @@ def compare_runs(
 ) -> Comparison:
     """Compare rows, each one run or the same training with several seeds, on the same cases.
 
-    The runs of a row are averaged case by case first, so seeds are never taken for independent cases.
+    The runs of a row are averaged case by case first: seeds are not independent cases.
 
     Args:
         runs: for each row name a score table or run folder, or a list of these with one per seed.
@@ -137,36 +137,30 @@ def compare_runs(
         resamples: bootstrap samples of every interval.
 
     Raises:
-        RunError: no scores in a folder, or runs scored on different cases (the first ones are named).
+        RunError: an unknown baseline, a row or folder without scores, or runs scored on different cases
+            (the first ones are named).
         ConfigError: an unknown metric.
 
     Example:
         >>> from meddistill.evaluation.table import COLUMNS
+        >>> row = dict.fromkeys(COLUMNS, 0) | {"class": "lesion", "state": "ok"}
         >>> def table(*dice):
-        ...     row = dict.fromkeys(COLUMNS, 0) | {"class": "lesion", "state": "ok"}
-        ...     return ScoreTable.from_rows(
-        ...         row | {"case": case, "group": case, "dice": value} for case, value in zip("abcdef", dice)
-        ...     )
-        >>> worse, better = table(0.1, 0.2, 0.3, 0.4, 0.5, 0.6), table(0.2, 0.4, 0.6, 0.8, 1.0, 0.9)
-        >>> comparison = compare_runs({"IID": worse, "KD": better}, baseline="IID", metrics=["dice"])
-        >>> test = comparison.tests[0]
+        ...     return ScoreTable.from_rows(row | dict(case=n, group=n, dice=x) for n, x in enumerate(dice))
+        >>> runs = {"IID": table(0.1, 0.2, 0.3, 0.4, 0.5, 0.6), "KD": table(0.2, 0.4, 0.6, 0.8, 1.0, 0.9)}
+        >>> [test] = compare_runs(runs, baseline="IID", metrics=["dice"]).tests
         >>> test.row, round(test.mean_difference, 2), round(test.p_holm, 3), test.better
         ('KD', 0.3, 0.031, True)
     """
     if baseline not in runs:
         raise RunError("baseline: " + unknown_name("row", baseline, runs))
     tables = {name: _tables(run, split) for name, run in runs.items()}
-    for name, seeds in tables.items():
-        if not seeds:
-            raise RunError(f"row {name} has no runs")
     unit = _check_same_cases(tables)
     options = {"seed": seed, "resamples": resamples}
-    rows: list[ComparisonRow] = []
-    tests: list[ComparisonTest] = []
+    rows, tests = list[ComparisonRow](), list[ComparisonTest]()
     for name in metrics:
-        by_row = {row: [case_values(table, name) for table in seeds] for row, seeds in tables.items()}
-        averaged = {row: _average(seeds) for row, seeds in by_row.items()}
-        rows += [_row(row, name, by_row[row], averaged[row], options) for row in runs]
+        seeds = {row: [_by_case(table, name) for table in tables[row]] for row in runs}
+        averaged = {row: _average(values) for row, values in seeds.items()}
+        rows += [_row(row, name, seeds[row], averaged[row], options) for row in runs]
         tests += _tests(name, averaged, _pairs(list(runs), baseline, pairs), options)
     return Comparison(baseline, tuple(metrics), unit, tuple(rows), tuple(tests))
 
@@ -182,7 +176,10 @@ def _tables(run: Run | Sequence[Run], split: str) -> list[ScoreTable]:
 
 
 def _check_same_cases(tables: Mapping[str, Sequence[ScoreTable]]) -> str:
-    """Refuse runs scored on different cases, classes or in different units; returns the unit of distances."""
+    """The unit of distances, once it is sure that all runs have the same cases, classes and unit."""
+    for name, seeds in tables.items():
+        if not seeds:
+            raise RunError(f"row {name} has no runs to compare")
     (first_name, (first, *_)), *_ = tables.items()
     expected = set(zip(first["case"].tolist(), first["class"].tolist(), strict=True))
     for name, seeds in tables.items():
@@ -203,12 +200,16 @@ def _check_same_cases(tables: Mapping[str, Sequence[ScoreTable]]) -> str:
     return str(first["unit"][0]) if len(first) else ""
 
 
+def _by_case(table: ScoreTable, name: str) -> CaseValues:
+    """The case values of a run in the order of the ids, the same for every run."""
+    found = case_values(table, name)
+    order = np.argsort(found.cases)
+    return CaseValues(found.cases[order], found.groups[order], found.values[order])
+
+
 def _average(seeds: Sequence[CaseValues]) -> CaseValues:
-    """The mean over seeds of every case, in the order of the first seed's sorted cases."""
-    orders = [np.argsort(seed.cases) for seed in seeds]
-    stacked = np.stack([seed.values[order] for seed, order in zip(seeds, orders, strict=True)])
-    first, order = seeds[0], orders[0]
-    return CaseValues(first.cases[order], first.groups[order], nanmean(stacked, axis=0))
+    """The mean over seeds of every case."""
+    return seeds[0]._replace(values=nanmean(np.stack([seed.values for seed in seeds]), axis=0))
 
 
 def _row(

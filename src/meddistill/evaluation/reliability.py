@@ -59,6 +59,7 @@ class ReliabilityBins:
         """
         _check_shapes(probabilities, labels)
         confidence, prediction = probabilities.detach().max(dim=1)
+        labels = labels.to(prediction.device)
         known = labels != IGNORE_INDEX
         self.update_confidence(confidence[known], prediction[known] == labels[known])
 

@@ -44,7 +44,7 @@ def bootstrap_ci(
         method: `"bca"` or `"percentile"`.
 
     Returns:
-        (low, high); (nan, nan) with fewer than two groups.
+        (low, high); (nan, nan) with fewer than two groups or an infinite score.
 
     Raises:
         ConfigError: level, resamples or method out of range.
@@ -60,7 +60,7 @@ def bootstrap_ci(
     if not 0 < level < 1 or resamples < 1:
         raise ConfigError(f"level {level} must be in (0, 1) and resamples {resamples} at least 1")
     members = _members(values, groups)
-    if len(members) < 2:
+    if len(members) < 2 or not all(np.isfinite(member).all() for member in members):
         return np.nan, np.nan
     replicates = _replicates(members, statistic, resamples, seed)
     tails = np.array([(1 - level) / 2, (1 + level) / 2])

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from meddistill.errors import ConfigError
 
@@ -45,6 +46,7 @@ class SegmentationNetwork(nn.Module):
         self.divisor = tuple(divisor)
         self.least = tuple(least)
         self.normalises_pooled = normalises_pooled
+        self.normalises_batch = any(isinstance(module, _BatchNorm) for module in network.modules())
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, K, *S) of an image (B, C, *S).
@@ -58,7 +60,7 @@ class SegmentationNetwork(nn.Module):
         wanted = [
             max(_next_multiple(n, d), m) for n, d, m in zip(size, self.divisor, self.least, strict=True)
         ]
-        self._check_batch(len(image), wanted)
+        self._check_batch(image.shape[0], wanted)
         missing = [want - n for want, n in zip(wanted, size, strict=True)]
         if any(missing):
             image = F.pad(image, [n for more in reversed(missing) for n in (0, more)], mode="replicate")
@@ -82,7 +84,7 @@ class SegmentationNetwork(nn.Module):
 
     def _check_batch(self, count: int, size: Sequence[int]) -> None:
         deepest = 1 if self.normalises_pooled else math.prod(size) // math.prod(self.divisor)
-        if self.training and count * deepest < 2:
+        if self.training and self.normalises_batch and count * deepest < 2:
             raise ConfigError(
                 f"this network normalises over the batch and cannot train on one image of {_times(size)}; "
                 "give batches of 2 or more, and drop or merge a last batch of 1"

@@ -51,8 +51,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Tensor]:
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str = "the checkpoint") -> None:
-    """Load weights into `model` in place, whatever common prefix (`module.`, `model.`, `student.`) they
-    carry.
+    """Load weights into `model` in place, whatever prefix (`module.`, `model.`, `student.`) they share.
 
     Raises:
         RunError: weights are missing, unexpected or of another shape; the first few are named with `source`.

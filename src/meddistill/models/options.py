@@ -39,8 +39,7 @@ def check_options(model: str, options: Mapping[str, Any], known: Iterable[str]) 
 
 
 def as_tuples(value: Any) -> Any:
-    """`value` with every list turned into a tuple, so that options read from JSON or YAML equal those in
-    code.
+    """`value` with every list turned into a tuple, so that options from JSON or YAML equal those in code.
 
     Example:
         >>> as_tuples({"norm": ["GROUP", {"num_groups": 4}], "strides": [[2, 2], [2, 1]]})

@@ -1,0 +1,93 @@
+"""What the sources on disk share: walking a folder and pairing images with labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from meddistill.data.case import IGNORE_INDEX, Case
+from meddistill.data.images import is_image, original_size
+from meddistill.errors import ConfigError, DataError
+
+Unlabelled = Literal["refuse", "allow"]
+"""What to do with an image without label: refuse the folder, or keep the case with every pixel ignored."""
+
+
+def check_choice(kind: str, value: str, known: Sequence[str]) -> None:
+    """Refuse a value that is not among `known`.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if value not in known:
+        raise ConfigError(f"{kind} must be {' or '.join(repr(name) for name in known)}, not {value!r}")
+
+
+def image_files(root: Path, *, skip: Sequence[str] = ()) -> list[Path]:
+    """All image files below `root` in sorted order, without hidden ones and the folders named in `skip`.
+
+    Raises:
+        DataError: `root` is missing, is not a folder, holds no image, or a folder in it cannot be listed.
+    """
+    if not root.exists():
+        raise DataError(f"{root}: no such folder")
+    if not root.is_dir():
+        raise DataError(f"{root}: not a folder")
+    found: list[Path] = []
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_refuse_folder):
+        subfolders[:] = [name for name in subfolders if not _hidden(name) and name not in skip]
+        found += [Path(folder, name) for name in names if is_image(name) and not _hidden(name)]
+    if not found:
+        raise DataError(f"{root}: the folder holds no images")
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def listed(items: Iterable[object], *, limit: int = 3) -> str:
+    """The first few items and how many more there are, for one-line messages.
+
+    Example:
+        >>> listed("abcde")
+        'a, b, c and 2 more'
+    """
+    shown = [str(item) for item in items]
+    more = f" and {len(shown) - limit} more" if len(shown) > limit else ""
+    return ", ".join(shown[:limit]) + more
+
+
+def image_of(case: Case) -> Path:
+    """The image file of `case`.
+
+    Raises:
+        DataError: the case has none.
+    """
+    if case.image is None:
+        raise DataError(f"case {case.id} has no image file")
+    return case.image
+
+
+def check_channels(channels: int) -> None:
+    """Refuse a channel count that no reader offers.
+
+    Raises:
+        ConfigError: `channels` is neither 1 nor 3.
+    """
+    if channels not in (1, 3):
+        raise ConfigError(f"channels must be 1 or 3, not {channels!r}")
+
+
+def ignored_label(image: Path) -> npt.NDArray[np.int16]:
+    """The label map of an unlabelled image: `IGNORE_INDEX` everywhere, at the image's size."""
+    return np.full(original_size(image), IGNORE_INDEX, dtype=np.int16)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))
+
+
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise DataError(f"{error.filename}: the folder cannot be listed ({error.strerror})") from error

@@ -1,0 +1,246 @@
+"""Dividing cases into train, selection, calibration and test so that no group is divided."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from meddistill.data.case import SPLITS, Case, Source, Split
+from meddistill.data.images import strip_ending
+from meddistill.data.sources.scan import listed
+from meddistill.errors import ConfigError, DataError, unknown_name
+
+
+def split_cases(
+    source: Source,
+    *,
+    files: Mapping[str, Path | str] | None = None,
+    fractions: Mapping[str, float] | None = None,
+    carve: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> Split:
+    """The cases of `source` by split name, from lists, from fractions, or as the source itself says.
+
+    Fractions never divide a group and balance the strata; the result depends on the seed and the case ids
+    alone, not on the order of the cases. Cases that no list names are left out, and the note says how many.
+
+    Args:
+        source: where the cases come from.
+        files: for each split name a JSON list of image names as the case ids have them, with or without
+            ending.
+        fractions: for each split name its share of all cases; together 1.
+        carve: for each split name the share of `train` to cut out for it, for example `{"selection": 0.12}`.
+        seed: chooses among the possible divisions.
+
+    Raises:
+        DataError: a list cannot be read, names unknown cases, or names a case twice; only some cases of the
+            source carry a split; or there are too few groups to fill every split.
+        ConfigError: an unknown split name, shares out of range, both `files` and `fractions`, or no way to
+            split.
+    """
+    if files is not None and fractions is not None:
+        raise ConfigError("give either lists (files) or fractions for the split, not both")
+    if files is not None:
+        parts, note = _from_files(source.cases, files)
+    elif fractions is not None:
+        parts, note = _from_fractions(source.cases, fractions, seed)
+    else:
+        parts, note = _from_source(source.cases)
+    if carve:
+        parts, carved = _carve(parts, carve, seed)
+        note = f"{note}; {carved}"
+    unused = len(source.cases) - sum(len(cases) for cases in parts.values())
+    counts = ", ".join(f"{name} {len(parts.get(name, ()))}" for name in SPLITS)
+    left_out = f", {unused} in no split" if unused else ""
+    return Split({name: tuple(parts.get(name, ())) for name in SPLITS}, f"{note}: {counts}{left_out}")
+
+
+def check_no_leak(split: Split) -> None:
+    """Refuse a split in which one group (patient) lies in two parts.
+
+    Raises:
+        DataError: it does; the message names the first few groups and where they lie.
+    """
+    places: dict[str, set[str]] = defaultdict(set)
+    for name, cases in split.cases.items():
+        for case in cases:
+            places[group_of(case)].add(name)
+    leaks = [
+        f"{group} ({', '.join(name for name in split.cases if name in names)})"
+        for group, names in sorted(places.items())
+        if len(names) > 1
+    ]
+    if leaks:
+        raise DataError(
+            f"groups that leak between splits: {listed(leaks)}; keep all cases of a group in one split"
+        )
+
+
+def group_of(case: Case) -> str:
+    """What must stay together: the case's group, or its id when none is known.
+
+    Example:
+        >>> group_of(Case("a/1", group="patient 7")), group_of(Case("a/1"))
+        ('patient 7', 'a/1')
+    """
+    return case.group or case.id
+
+
+def read_list(path: Path | str) -> list[str]:
+    """The names in a JSON list.
+
+    Raises:
+        DataError: the file cannot be read or is not a JSON list of texts.
+    """
+    try:
+        names = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path}: the split list cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise DataError(f"{path}: the split list is not JSON ({error})") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{path}: a split list is a JSON list of image names")
+    return names
+
+
+def divide(cases: Sequence[Case], fractions: Mapping[str, float], seed: int) -> dict[str, list[Case]]:
+    """Assign whole groups to the splits so that each stratum comes close to `fractions`.
+
+    Groups are taken in an order drawn from the seed; each goes to the split that still lacks most among those
+    with room for it in all its strata. Groups that fit nowhere wait, and then go, large ones first, where
+    most is lacking overall.
+
+    Args:
+        cases: what to divide, in any order.
+        fractions: share of each split; together 1.
+        seed: chooses the order of the groups.
+    """
+    groups: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        groups[group_of(case)].append(case)
+    sizes = Counter(case.stratum for case in cases)
+    room = {name: {s: share * n for s, n in sizes.items()} for name, share in fractions.items()}
+    parts: dict[str, list[Case]] = {name: [] for name in fractions}
+
+    def assign(name: str, members: list[Case]) -> None:
+        parts[name] += members
+        for case in members:
+            room[name][case.stratum] -= 1
+
+    waiting = []
+    for group in sorted(groups, key=lambda group: _shuffled(seed, group)):
+        need = Counter(case.stratum for case in groups[group])
+        fitting = [name for name in room if all(room[name][s] + 1e-9 >= n for s, n in need.items())]
+        if fitting:
+            assign(max(fitting, key=lambda name: sum(room[name][s] for s in need)), groups[group])
+        else:
+            waiting.append(groups[group])
+    for members in sorted(waiting, key=len, reverse=True):
+        assign(max(room, key=lambda name: sum(room[name].values())), members)
+    return {name: sorted(members, key=lambda case: case.id) for name, members in parts.items()}
+
+
+def _shuffled(seed: int, group: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{group}".encode()).digest()
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in SPLITS:
+            raise ConfigError(unknown_name("split", name, SPLITS))
+
+
+def _from_files(cases: Sequence[Case], files: Mapping[str, Path | str]) -> tuple[dict[str, list[Case]], str]:
+    _check_names(files)
+    by_id = {case.id: case for case in cases}
+    taken: dict[str, str] = {}
+    parts: dict[str, list[Case]] = {}
+    for split, path in files.items():
+        ids = _known_ids(path, by_id)
+        twice = [name for name in ids if name in taken]
+        if twice:
+            raise DataError(
+                f"{path}: also listed for {taken[twice[0]]}: {listed(twice)}; name each case once"
+            )
+        taken.update(dict.fromkeys(ids, split))
+        parts[split] = [by_id[name] for name in ids]
+    lists = ", ".join(f"{split} by {Path(path).name}" for split, path in files.items())
+    return parts, f"lists ({lists})"
+
+
+def _known_ids(path: Path | str, by_id: Mapping[str, Case]) -> list[str]:
+    ids: list[str] = []
+    unknown: list[str] = []
+    for name in read_list(path):
+        plain = name.removeprefix("./")
+        known = plain if plain in by_id else strip_ending(plain)
+        (ids if known in by_id else unknown).append(known)
+    if unknown:
+        raise DataError(
+            f"{path}: {len(unknown)} unknown cases: {listed(unknown)}; names are relative to the data folder"
+        )
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise DataError(f"{path}: listed more than once: {listed(twice)}; name each case once")
+    return ids
+
+
+def _from_fractions(
+    cases: Sequence[Case], fractions: Mapping[str, float], seed: int
+) -> tuple[dict[str, list[Case]], str]:
+    _check_names(fractions)
+    _check_shares("fractions", fractions)
+    if abs(sum(fractions.values()) - 1) > 1e-6:
+        raise ConfigError(f"fractions must add up to 1, not {sum(fractions.values()):g}")
+    parts = divide(cases, fractions, seed)
+    _check_filled(parts, fractions)
+    return parts, f"by group and stratum, seed {seed}"
+
+
+def _from_source(cases: Sequence[Case]) -> tuple[dict[str, list[Case]], str]:
+    parts: dict[str, list[Case]] = {}
+    for case in cases:
+        if case.split is not None:
+            _check_names([case.split])
+            parts.setdefault(case.split, []).append(case)
+    if not parts:
+        raise ConfigError("the data name no splits: give lists (files) or fractions")
+    bare = [case.id for case in cases if case.split is None]
+    if bare:
+        raise DataError(f"no split is given for {listed(bare)}; name one for every case or for none")
+    return parts, "as the data say"
+
+
+def _carve(
+    parts: Mapping[str, list[Case]], carve: Mapping[str, float], seed: int
+) -> tuple[dict[str, list[Case]], str]:
+    _check_names(carve)
+    _check_shares("carve", carve)
+    full = [name for name in carve if name == "train" or parts.get(name)]
+    if full:
+        raise ConfigError(f"cannot carve {full[0]!r} out of train: it already has its cases")
+    rest = 1 - sum(carve.values())
+    if rest <= 0:
+        raise ConfigError(f"carve takes {sum(carve.values()):g} of train; leave some for training")
+    carved = divide(parts.get("train", []), {"train": rest, **carve}, seed)
+    _check_filled(carved, carved)
+    shares = ", ".join(f"{name} {share:g}" for name, share in carve.items())
+    return {**parts, **carved}, f"{shares} carved out of train by group and stratum, seed {seed}"
+
+
+def _check_shares(kind: str, shares: Mapping[str, float]) -> None:
+    for name, share in shares.items():
+        if not 0 < share <= 1:
+            raise ConfigError(f"{kind}: the share of {name!r} must be above 0 and at most 1, not {share!r}")
+
+
+def _check_filled(parts: Mapping[str, Sequence[Case]], wanted: Iterable[str]) -> None:
+    empty = [name for name in wanted if not parts[name]]
+    if empty:
+        groups = {group_of(case) for cases in parts.values() for case in cases}
+        raise DataError(
+            f"split {empty[0]!r} got no case: only {len(groups)} groups to share; use fewer splits"
+        )
