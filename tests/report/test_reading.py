@@ -2,10 +2,10 @@ import json
 
 import numpy as np
 import pytest
-from tests.report.builders import build_run
 
 from meddistill.report.reading import read_run, to_number
 from meddistill.training.run_folder import RunFolder
+from tests.report.builders import build_run
 
 
 @pytest.fixture
