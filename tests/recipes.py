@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ _BASE: dict[str, Any] = {
 
 def tiny(**changes: Any) -> dict[str, Any]:
     """The mapping of a tiny recipe with `changes` laid over it."""
-    return merge(_BASE, changes)
+    return merge(copy.deepcopy(_BASE), changes)
 
 
 def tiny_recipe(**changes: Any) -> Recipe:

@@ -174,3 +174,12 @@ def test_leaking_groups_are_named():
         check_no_leak(Split(parts))
     assert "3 (train, test), ALWI (train, test), BORE (train, selection)" in str(caught.value)
     check_no_leak(Split({"train": parts["train"], "test": (Case("6", group="CUBA"),)}))
+
+
+def test_the_order_in_which_fractions_are_written_does_not_matter():
+    cases = tuple(Case(id=f"case {number}") for number in range(20))
+    shares = {"train": 0.5, "selection": 0.2, "calibration": 0.1, "test": 0.2}
+    source = SimpleNamespace(cases=cases)
+    written = split_cases(source, fractions=shares, seed=3)
+    turned = split_cases(source, fractions=dict(reversed(shares.items())), seed=3)
+    assert written.cases == turned.cases

@@ -42,6 +42,25 @@ def test_seeds_are_averaged_per_case_before_anything_else():
     assert find(comparison.rows, row="IID", metric="dice").mean == pytest.approx(BASE.mean())
 
 
+def test_more_seeds_do_not_change_the_mean_where_a_score_is_sometimes_undefined():
+    """A normal image is undefined when left empty and 0 when not: each run counts with its own mean."""
+    empty = ScoreTable.from_rows([row("a", dice=0.8), row("b", dice=0.6), row("n", dice=np.nan)])
+    alarm = ScoreTable.from_rows([row("a", dice=0.8), row("b", dice=0.6), row("n", dice=0.0)])
+    comparison = compare_runs({"one": alarm, "two": [empty, alarm]}, baseline="one", metrics=["dice"])
+    one, two = (find(comparison.rows, row=name, metric="dice") for name in ("one", "two"))
+    assert one.mean == pytest.approx(1.4 / 3)
+    assert two.mean == pytest.approx((0.7 + 1.4 / 3) / 2)
+    [test] = comparison.tests
+    assert test.mean_difference == pytest.approx(0.0)
+
+
+def test_seeds_are_paired_in_their_order():
+    first = [ScoreTable.from_rows([row("n", dice=np.nan)]), ScoreTable.from_rows([row("n", dice=0.2)])]
+    second = [ScoreTable.from_rows([row("n", dice=0.9)]), ScoreTable.from_rows([row("n", dice=0.3)])]
+    [test] = compare_runs({"a": first, "b": second}, baseline="a", metrics=["dice"]).tests
+    assert test.mean_difference == pytest.approx(0.1)
+
+
 def test_tests_compare_case_means_with_the_baseline_and_holm_corrects_per_metric():
     given = runs()
     comparison = compare_runs(given, baseline="IID", metrics=["dice", "ece"])

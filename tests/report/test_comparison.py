@@ -54,9 +54,9 @@ def test_the_page_stands_alone(source):
 def test_the_score_table_shows_mean_interval_spread_stars_and_cost(source):
     rows = rows_of(source, "score-table")
     assert len(rows) == 6
-    assert rows[0].startswith("iid (baseline) 0.781 0.751 to 0.811 sd 0.004 0.672")
+    assert rows[0].startswith("iid (baseline) 0.781 0.751 to 0.811 sd 0.004, 100 cases 0.672")
     assert rows[0].endswith("3 10.5 min 487 k")
-    assert rows[3].startswith("tpl_uncert 0.812 *** 0.782 to 0.842 sd 0.004")
+    assert rows[3].startswith("tpl_uncert 0.812 *** 0.782 to 0.842 sd 0.004, 100 cases")
     assert rows[4].startswith("cpl 0.764 * worse 0.734 to 0.794")
 
 

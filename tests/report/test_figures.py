@@ -52,8 +52,8 @@ def test_dice_by_case_groups_by_stratum_and_skips_undefined():
 def test_reliability_says_which_way_the_confidence_errs():
     assert "over-confident by 0.1" in reliability(bins(0.1), "Student").alt
     assert "under-confident" in reliability(bins(-0.01), "Student").alt
-    assert reliability({"counts": [0, 0], "accuracy": [0, 0], "confidence": [0, 0]}, "Student") is None
-    assert reliability({"counts": None, "accuracy": None}, "Student") is None
+    assert reliability({"count": [0, 0], "accuracy": [0, 0], "confidence": [0, 0]}, "Student") is None
+    assert reliability({"count": None, "accuracy": None}, "Student") is None
 
 
 def test_forest_leaves_out_rows_without_a_mean():

@@ -57,7 +57,7 @@ def test_uncertainty_is_clear_where_sure_and_opaque_where_unsure():
     opacity = shown[0, :, 3].tolist()
     assert opacity[0] == 0
     assert opacity[0] < opacity[1] < opacity[2]
-    assert 200 < opacity[2] < 230
+    assert opacity[2] == int(0.7 * 255)
 
 
 def gallery(**changes):

@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from meddistill.config.load import check_recipe
 from meddistill.errors import ConfigError, RunError, TeacherError
 from meddistill.training.fit import fit
 from meddistill.training.module import DistillationModule
 from meddistill.training.run_folder import RunFolder, read_json
-from tests.recipes import PACED, tiny_recipe
+from tests.recipes import PACED, tiny, tiny_recipe
 
 
 def history(run: RunFolder) -> list[dict[str, str]]:
@@ -123,15 +124,11 @@ def test_a_teacher_below_the_floor_is_refused(tmp_path, teacher_run):
 
 
 def test_calibration_needs_its_split(tmp_path, teacher_run):
-    recipe = tiny_recipe(
-        teacher={"path": str(teacher_run.root)},
-        method=PACED,
-        data={
-            "splits": {"fractions": {"train": 0.7, "selection": 0.15, "test": 0.15, "calibration": 0.0001}}
-        },
-    )
+    mapping = tiny(teacher={"path": str(teacher_run.root)}, method=PACED)
+    mapping["data"]["splits"] = {"fractions": {"train": 0.7, "selection": 0.15, "test": 0.15}}
     with pytest.raises(TeacherError, match="calibration split"):
-        fit(recipe, tmp_path / "run")
+        fit(check_recipe(mapping), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_cases(tmp_path):

@@ -128,9 +128,10 @@ def divide(cases: Sequence[Case], fractions: Mapping[str, float], seed: int) -> 
 
     Args:
         cases: what to divide, in any order.
-        fractions: share of each split; together 1.
+        fractions: share of each split, in any order; together 1.
         seed: chooses the order of the groups.
     """
+    fractions = {name: fractions[name] for name in SPLITS if name in fractions}
     groups: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         groups[group_of(case)].append(case)

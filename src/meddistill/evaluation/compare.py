@@ -26,12 +26,12 @@ class ComparisonRow:
     Args:
         row: name of the row.
         metric: name of the metric.
-        mean: mean over cases of the per-case mean over seeds.
+        mean: mean over seeds of each run's own mean over the cases in which the metric is defined.
         low: lower end of its 95 % interval, over groups of cases.
         high: upper end.
         seed_sd: standard deviation of the seeds' own means; NaN with one seed.
         seeds: number of runs averaged.
-        cases: cases in which the metric is defined.
+        cases: cases in which the metric is defined for at least one seed.
     """
 
     row: str
@@ -46,7 +46,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class ComparisonTest:
-    """A paired test of one row against another, on the cases in which both are defined.
+    """A paired test of one row against another, on the cases in which both are defined for some seed.
 
     Args:
         row: the row under test.
@@ -125,7 +125,10 @@ def compare_runs(
 ) -> Comparison:
     """Compare rows, each one run or the same training with several seeds, on the same cases.
 
-    The runs of a row are averaged case by case first: seeds are not independent cases.
+    Seeds are not independent cases. A row's mean is the mean over its seeds of each run's own mean, its
+    interval resamples cases. A test takes one difference per case, the mean over seeds in which both runs
+    have the metric; the n-th run of one row is paired with the n-th of the other when both have as many, so
+    list the seeds in the same order.
 
     Args:
         runs: for each row name a score table or run folder, or a list of these with one per seed.
@@ -159,9 +162,8 @@ def compare_runs(
     rows, tests = list[ComparisonRow](), list[ComparisonTest]()
     for name in metrics:
         seeds = {row: [_by_case(table, name) for table in tables[row]] for row in runs}
-        averaged = {row: _average(values) for row, values in seeds.items()}
-        rows += [_row(row, name, seeds[row], averaged[row], options) for row in runs]
-        tests += _tests(name, averaged, _pairs(list(runs), baseline, pairs), options)
+        rows += [_row(row, name, seeds[row], options) for row in runs]
+        tests += _tests(name, seeds, _pairs(list(runs), baseline, pairs), options)
     return Comparison(baseline, tuple(metrics), unit, tuple(rows), tuple(tests))
 
 
@@ -207,26 +209,43 @@ def _by_case(table: ScoreTable, name: str) -> CaseValues:
     return CaseValues(found.cases[order], found.groups[order], found.values[order])
 
 
-def _average(seeds: Sequence[CaseValues]) -> CaseValues:
-    """The mean over seeds of every case."""
-    return seeds[0]._replace(values=nanmean(np.stack([seed.values for seed in seeds]), axis=0))
+def _stacked(seeds: Sequence[CaseValues]) -> Values:
+    """Values as (seeds, cases)."""
+    return np.stack([seed.values for seed in seeds])
 
 
-def _row(
-    row: str, name: str, seeds: Sequence[CaseValues], averaged: CaseValues, options: Mapping[str, Any]
-) -> ComparisonRow:
-    low, high = bootstrap_ci(averaged.values, groups=averaged.groups, **options)
-    means: Values = np.array([nanmean(seed.values) for seed in seeds])
+def _row(row: str, name: str, seeds: Sequence[CaseValues], options: Mapping[str, Any]) -> ComparisonRow:
+    """The mean over seeds of each run's mean, so that a row with more seeds is not favoured or punished where a
+    score is undefined for some of them (a normal image is undefined when left empty, but 0 when not).
+    """
+    values = _stacked(seeds)
+
+    def mean_of_runs(positions: Values) -> float:
+        return float(nanmean(nanmean(values[:, positions.astype(int)], axis=1)))
+
+    defined = np.flatnonzero(~np.isnan(values).all(axis=0)).astype(float)
+    low, high = bootstrap_ci(
+        defined, groups=seeds[0].groups[defined.astype(int)], statistic=mean_of_runs, **options
+    )
+    means = nanmean(values, axis=1)
     return ComparisonRow(
         row=row,
         metric=name,
-        mean=float(nanmean(averaged.values)),
+        mean=float(nanmean(means)),
         low=low,
         high=high,
         seed_sd=float(means.std(ddof=1)) if len(seeds) > 1 else np.nan,
         seeds=len(seeds),
-        cases=int(np.sum(~np.isnan(averaged.values))),
+        cases=len(defined),
     )
+
+
+def _differences(a: Sequence[CaseValues], b: Sequence[CaseValues]) -> Values:
+    """A - b for each case, averaged over seeds; NaN where they are never both defined."""
+    first, second = _stacked(a), _stacked(b)
+    if len(a) == len(b):
+        return nanmean(first - second, axis=0)
+    return nanmean(first, axis=0) - nanmean(second, axis=0)
 
 
 def _pairs(rows: Sequence[str], baseline: str, pairs: str) -> list[tuple[str, str]]:
@@ -237,14 +256,15 @@ def _pairs(rows: Sequence[str], baseline: str, pairs: str) -> list[tuple[str, st
 
 def _tests(
     name: str,
-    averaged: Mapping[str, CaseValues],
+    seeds: Mapping[str, Sequence[CaseValues]],
     pairs: Sequence[tuple[str, str]],
     options: Mapping[str, Any],
 ) -> list[ComparisonTest]:
-    results = [
-        paired_test(averaged[a].values, averaged[b].values, groups=averaged[a].groups, **options)
-        for a, b in pairs
-    ]
+    results = []
+    for a, b in pairs:
+        differences = _differences(seeds[a], seeds[b])
+        groups = seeds[a][0].groups
+        results.append(paired_test(differences, np.zeros_like(differences), groups=groups, **options))
     adjusted = holm([result.p_value for result in results])
     higher = metric(name).higher_is_better
     return [

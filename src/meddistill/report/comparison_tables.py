@@ -132,12 +132,17 @@ def _row_names(comparison: Comparison) -> list[str]:
 
 
 def _score_cell(row: ComparisonRow, test: ComparisonTest | None) -> Cell:
-    spread = "" if to_number(row.seed_sd) is None else f"\nsd {score(row.seed_sd, row.metric)}"
+    spread = "" if to_number(row.seed_sd) is None else f"sd {score(row.seed_sd, row.metric)}, "
     range_ = interval({"low": row.low, "high": row.high}, row.metric)
     marks = stars(test.p_holm) if test else ""
     if test and marks and not test.better:
         marks += " worse"
-    return Cell(score(row.mean, row.metric), to_number(row.mean), note=f"{range_}{spread}", stars=marks)
+    return Cell(
+        score(row.mean, row.metric),
+        to_number(row.mean),
+        note=f"{range_}\n{spread}{row.cases} cases",
+        stars=marks,
+    )
 
 
 def _cost_cells(row: str, runs: Sequence[ComparedRun]) -> tuple[Cell, Cell]:

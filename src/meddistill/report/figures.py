@@ -57,6 +57,7 @@ def selection_curve(history: History, best_epoch: float | None = None) -> Pictur
     with drawing(2.9) as canvas:
         axes = _epoch_axes(canvas, ylabel="Dice on the selection split")
         axes.plot(*zip(*points, strict=True), color=SERIES[0], marker="o" if len(points) < 3 else "")
+        axes.set_ylim(*_room([y for _, y in points]))
         _mark_epoch(axes, best_epoch)
         if chosen:
             axes.plot(*chosen, marker="o", markersize=7, color=SERIES[1], linestyle="none")
@@ -113,6 +114,12 @@ def _epoch_axes(canvas: Drawing, **options: Any) -> Any:
     axes = canvas.axes(xlabel="epoch", **options)
     axes.xaxis.get_major_locator().set_params(integer=True)
     return axes
+
+
+def _room(values: Sequence[float]) -> tuple[float, float]:
+    """Limits round some values that do not blow up differences of less than a tenth."""
+    margin = 0.08 * max(max(values) - min(values), 0.1)
+    return min(values) - margin, max(values) + margin
 
 
 def _draw_lines(axes: Any, lines: Mapping[str, Points], **options: Any) -> None:

@@ -37,7 +37,7 @@ METRICS: Mapping[str, Metric] = {
     "precision": Metric("Precision", "share of the predicted pixels that are right"),
     "recall": Metric("Recall", "share of the true pixels that are found"),
     "hd95": Metric("HD95", "95th percentile of the distance between the two boundaries", 2, False),
-    "hd95_detected": Metric("HD95 (detected)", "HD95 of the structures that were found", 2, False),
+    "hd95_detected": Metric("HD95, detected", "HD95 of the structures that were found", 2, False),
     "asd": Metric("ASD", "average distance between the two boundaries", 2, False),
     "ece": Metric("ECE", "expected calibration error: how far confidence is from accuracy", 4, False),
     "nll": Metric("NLL", "negative log-likelihood of the truth", 4, False),

@@ -21,6 +21,9 @@ from meddistill.report.reading import Gallery
 LARGEST_SIDE = 320
 """Images are shown at most this many pixels wide or high; contours keep the full resolution."""
 
+OPACITY = 0.7
+"""Opacity of the highest uncertainty; the image still shows through."""
+
 CLASS_COLOURS = 6
 """Number of colours for classes; more classes than that share them."""
 
@@ -127,7 +130,7 @@ def uncertainty_address(uncertainty: npt.NDArray[np.uint8]) -> str:
     picture = Image.fromarray(uncertainty // (256 // levels))
     picture.putpalette(palette.round().astype(np.uint8).tobytes())
     picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.NEAREST)
-    return _address(picture, transparency=(place * 0.85 * 255).astype(np.uint8).tobytes())
+    return _address(picture, transparency=(place * OPACITY * 255).astype(np.uint8).tobytes())
 
 
 def _address(picture: Any, **options: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from meddistill.files import write_text
@@ -50,14 +49,13 @@ class Card:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric of the test split in words; `teacher` is the teacher's score before training, or a dash."""
+    """One metric of the test split in words."""
 
     label: str
     meaning: str
     mean: str
     interval: str
     cases: str
-    teacher: str = ABSENT
 
 
 def write_report(run: Path | RunFolder) -> Path:
@@ -93,7 +91,7 @@ def run_page(content: RunContent) -> str:
     """
     return render(
         "run.html",
-        title=str(content.config.get("name") or content.root.resolve().name),
+        title=_title(content),
         method=method_name(content),
         student=student_name(content),
         teacher=teacher_name(content),
@@ -101,7 +99,7 @@ def run_page(content: RunContent) -> str:
         progress=_progress(content),
         missing=content.missing,
         cards=_cards(content),
-        metrics=_metric_rows(content.summary, _unit(content.summary), content.teacher),
+        metrics=_metric_rows(content.summary, _unit(content.summary)),
         classes=_class_rows(content.summary),
         dice_picture=figures.dice_by_case(content.scores),
         curves=_curves(content),
@@ -122,6 +120,11 @@ def run_page(content: RunContent) -> str:
     )
 
 
+def _title(content: RunContent) -> str:
+    folder, recipe = content.root.resolve().name, str(content.config.get("name") or "")
+    return f"{recipe}: {folder}" if recipe and recipe != folder else folder
+
+
 def _progress(content: RunContent) -> str:
     """What the reader must know of a training that has not ended; empty for a finished run."""
     state, done = content.state.get("state"), to_number(content.state.get("epochs_done"))
@@ -135,6 +138,7 @@ def _progress(content: RunContent) -> str:
 def _cards(content: RunContent) -> list[Card]:
     metrics, unit = mapping(content.summary.get("metrics")), _unit(content.summary)
     cards = [_metric_card(name, mapping(metrics[name]), unit) for name in _CARD_METRICS if name in metrics]
+    cards += _teacher_card(content.teacher)
     if (parameters := magnitude(content.model.get("parameters"))) != ABSENT:
         cards.append(Card("Parameters", parameters, _compression(content.model)))
     if (seconds := duration(content.state.get("seconds"))) != ABSENT:
@@ -146,6 +150,13 @@ def _metric_card(name: str, estimate: Mapping[str, Any], unit: str) -> Card:
     range_ = interval(estimate, name)
     note = "" if range_ == ABSENT else f"95\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}CI {range_}"
     return Card(metric_label(name, unit), score(estimate.get("mean"), name), note)
+
+
+def _teacher_card(teacher: Mapping[str, Any]) -> list[Card]:
+    """The teacher's Dice, which was taken before training and not on the test split."""
+    dice = to_number(teacher.get("mean_dice"))
+    where = " ".join(str(teacher[key]) for key in ("cases", "split") if teacher.get(key))
+    return [] if dice is None else [Card("Teacher’s Dice", score(dice, "dice"), f"on {where} cases".strip())]
 
 
 def _unit(summary: Mapping[str, Any]) -> str:
@@ -170,9 +181,7 @@ def _epochs(content: RunContent) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _metric_rows(
-    summary: Mapping[str, Any], unit: str, teacher: Mapping[str, Any] = MappingProxyType({})
-) -> list[MetricRow]:
+def _metric_rows(summary: Mapping[str, Any], unit: str) -> list[MetricRow]:
     """Rows of the `metrics` in a summary, or in the part of it that belongs to one class."""
     rows = []
     for name, value in mapping(summary.get("metrics")).items():
@@ -184,15 +193,9 @@ def _metric_rows(
                 mean=score(estimate.get("mean"), name),
                 interval=interval(estimate, name),
                 cases=number(estimate.get("n"), 0),
-                teacher=score(_teacher_score(teacher, name), name),
             )
         )
     return rows
-
-
-def _teacher_score(teacher: Mapping[str, Any], name: str) -> Any:
-    value = mapping(teacher.get("metrics")).get(name, teacher.get(name))
-    return mapping(value).get("mean", None) if isinstance(value, Mapping) else value
 
 
 def _class_rows(summary: Mapping[str, Any]) -> dict[str, list[MetricRow]]:

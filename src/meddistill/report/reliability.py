@@ -14,7 +14,7 @@ def reliability(bins: Mapping[str, Any], who: str, ece: Any = None) -> Picture |
     """Accuracy against confidence by bin, with the share of pixels in each bin beneath.
 
     Args:
-        bins: `counts` (or `count`), `accuracy` and `confidence`, one value a bin; empty bins may hold null.
+        bins: `count`, `accuracy` and `confidence`, one value a bin; empty bins are left out.
         who: whose probabilities these are.
         ece: their expected calibration error, if known.
 
@@ -40,8 +40,8 @@ def reliability(bins: Mapping[str, Any], who: str, ece: Any = None) -> Picture |
 
 
 def _filled_bins(bins: Mapping[str, Any]) -> list[tuple[float, float, float]]:
-    given = [bins.get("counts", bins.get("count")), bins.get("accuracy"), bins.get("confidence")]
-    columns = [[to_number(value) for value in column or ()] for column in given]
+    names = ("count", "accuracy", "confidence")
+    columns = [[to_number(value) for value in bins.get(name) or ()] for name in names]
     rows = zip(*columns, strict=False)
     return [(c, a, p) for c, a, p in rows if c is not None and c > 0 and a is not None and p is not None]
 

@@ -86,6 +86,7 @@ class Drawing:
 
     def close(self) -> None:
         """Write the figure as SVG text while the style is in force."""
+        self.figure.draw_without_rendering()  # the layout of this first pass decides the ticks of the second
         stream = io.BytesIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         self.figure.savefig(stream, format="svg", transparent=True, metadata=nothing)

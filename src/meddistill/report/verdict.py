@@ -8,17 +8,24 @@ from typing import Any
 from meddistill.report.numbers import ABSENT, interval, magnitude, score
 from meddistill.report.reading import RunContent, to_number
 
+_METHODS = {
+    "supervised": "labels alone",
+    "distillation": "knowledge distillation",
+    "paced": "paced distillation",
+}
+"""Words for the names of methods; another name is shown as it is."""
+
 
 def method_name(content: RunContent) -> str:
-    """Name of the method, with its mode, from the recipe.
+    """The method in words, with its mode, from the recipe.
 
     Example:
         >>> from pathlib import Path
-        >>> method_name(RunContent(Path("r"), config={"method": {"name": "pcd", "mode": "tpl_uncert"}}))
-        'pcd (tpl_uncert)'
+        >>> method_name(RunContent(Path("r"), config={"method": {"name": "paced", "mode": "tpl_uncert"}}))
+        'paced distillation (tpl_uncert)'
     """
     method = content.config.get("method")
-    name = _name(method) or "an unknown method"
+    name = _METHODS.get(_name(method), _name(method)) or "an unknown method"
     mode = method.get("mode") if isinstance(method, Mapping) else None
     return f"{name} ({mode})" if mode else name
 

@@ -45,6 +45,7 @@ class Recorder(L.Callback):
         self.best_epoch = -1
         self.best_dice = float("-inf")
         self._epoch_started = 0.0
+        self._rate = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Rows so far and the best epoch, for the checkpoint."""
@@ -57,8 +58,9 @@ class Recorder(L.Callback):
         self.best_dice = state_dict["best_dice"]
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock of the epoch."""
+        """Start the clock of the epoch and note its learning rate, which the schedule changes before its end."""
         self._epoch_started = time.perf_counter()
+        self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Record the epoch."""
@@ -84,7 +86,7 @@ class Recorder(L.Callback):
         row: dict[str, float] = {"epoch": trainer.current_epoch, **module.training_means()}
         if self.has_selection:
             row |= module.selection_means()
-        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row["lr"] = self._rate
         row |= {name: float(value) for name, value in module.method.status().items()}
         row["seconds"] = time.perf_counter() - self._epoch_started
         if trainer.logger is not None:

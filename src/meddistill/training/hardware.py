@@ -52,10 +52,15 @@ def default_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def command_line() -> str:
+    """The command that started this process, as a user would type it again."""
+    return shlex.join(["meddistill", *sys.argv[1:]])
+
+
 def describe() -> dict[str, Any]:
     """Versions, processor, threads, accelerator and the command, for the run folder."""
     return {
-        "command": shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+        "command": command_line(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),

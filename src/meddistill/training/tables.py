@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from meddistill.config import Recipe
+from meddistill.config import Recipe, recipe_to_yaml
 from meddistill.errors import RunError
 from meddistill.evaluation import Comparison, compare_runs
 from meddistill.files import write_json, write_text
 from meddistill.report import ComparedRun, write_comparison
+from meddistill.training.hardware import command_line
 from meddistill.training.run_folder import RunFolder, read_json
 from meddistill.training.study import PlannedRun
 
@@ -59,7 +60,8 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
         comparison,
         out / "report.html",
         runs=[_compared(run) for run in runs],
-        command=f"meddistill study {recipe.name} --out {out.name}",
+        command=command_line(),
+        config=recipe_to_yaml(recipe),
     )
     return comparison, page
 
