@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from meddistill.cli import run
 from meddistill.training.run_folder import RunFolder
 from tests.data.builders import busi_tree, png_bomb
-from tests.mistakes import made_run, snapshot, the_line, train
+from tests.mistakes import RunsCode, made_run, raw_pickle, snapshot, the_line, torch_pickle, train
 from tests.recipes import write_recipe
 
 NOBODY = 65534
@@ -213,9 +213,22 @@ def test_a_bomb_is_refused_in_little_memory(tmp_path):
     assert "refused without decoding" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_process_on_a_full_disk_says_one_line(tmp_path):
     command = train(tmp_path)
     done = process(command, limited(resource.RLIMIT_FSIZE, 20_000))
     assert done.returncode == 2, done.stderr
     assert "student.safetensors" in the_line(done.stdout, done.stderr)
     assert RunFolder(tmp_path / "out").read_state()["state"] == "running"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", [raw_pickle, torch_pickle])
+def test_a_process_does_not_run_the_code_in_a_teacher(write, tmp_path):
+    write(RunsCode(tmp_path / "ran"), tmp_path / "teacher.pt")
+    teacher = {"path": str(tmp_path / "teacher.pt")}
+    done = process(train(tmp_path, teacher=teacher, method={"name": "distillation"}))
+    assert done.returncode == 2, done.stderr
+    assert "holds Python code" in the_line(done.stdout, done.stderr)
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "out").exists()
