@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from meddistill.data.cache import CaseCache
     from meddistill.data.case import IGNORE_INDEX, SPLITS, Case, Source, Split
     from meddistill.data.dataset import CaseDataset, make_loader
+    from meddistill.data.inspect import Inspection, inspect_source
+    from meddistill.data.phantom import PhantomSource, phantom_case, write_phantom
     from meddistill.data.sources.folder import FolderSource
     from meddistill.data.sources.manifest import ManifestSource
     from meddistill.data.sources.palette import PaletteSource
@@ -26,15 +28,20 @@ _HOME = {
     "CaseCache": "cache",
     "CaseDataset": "dataset",
     "FolderSource": "sources.folder",
+    "Inspection": "inspect",
     "ManifestSource": "sources.manifest",
     "PaletteSource": "sources.palette",
+    "PhantomSource": "phantom",
     "Source": "case",
     "Split": "case",
     "check_files": "validate",
     "check_no_leak": "splits",
     "make_loader": "dataset",
+    "inspect_source": "inspect",
     "make_transform": "transforms",
+    "phantom_case": "phantom",
     "split_cases": "splits",
+    "write_phantom": "phantom",
 }
 
 __all__ = [
@@ -44,15 +51,20 @@ __all__ = [
     "CaseCache",
     "CaseDataset",
     "FolderSource",
+    "Inspection",
     "ManifestSource",
     "PaletteSource",
+    "PhantomSource",
     "Source",
     "Split",
     "check_files",
     "check_no_leak",
+    "inspect_source",
     "make_loader",
     "make_transform",
+    "phantom_case",
     "split_cases",
+    "write_phantom",
 ]
 
 
