@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Get or make data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-_OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
+_TAKES_KEYS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")]
@@ -43,13 +44,38 @@ def run(arguments: Sequence[str]) -> int:
         2
     """
     try:
-        app(args=list(arguments), prog_name="meddistill")
+        with warnings.catch_warnings():
+            if not sys.warnoptions:  # hints of the libraries to programmers; `python -W default` shows them
+                warnings.simplefilter("ignore")
+            code = app(args=list(arguments), prog_name="meddistill", standalone_mode=False)
     except MedDistillError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
+    except typer.TyperException as error:
+        return _refuse(_usage(error))
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(message: str) -> int:
+    if message:
+        print("error: " + " ".join(message.splitlines()), file=sys.stderr)
+    return 2
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the command as typed, and where to read on; empty where help was printed instead."""
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    return f"{message} (see `{context.command_path} --help`)" if message and context else message
+
+
+def _overrides(context: typer.Context) -> dict[str, Any]:
+    """The recipe's values among the arguments that typer left over."""
+    from meddistill.config import parse_overrides
+
+    flags = [option for parameter in context.command.params for option in parameter.opts]
+    return parse_overrides(context.args, flags=flags)
 
 
 def _version(wanted: bool) -> None:
@@ -69,7 +95,7 @@ def _root(
     pass
 
 
-@app.command(context_settings=_OVERRIDES)
+@app.command(context_settings=_TAKES_KEYS)
 def train(
     context: typer.Context,
     recipe: RecipeArgument,
@@ -83,9 +109,9 @@ def train(
 
     Example: `meddistill train pcd-busi-small --row iid --data.source.root data/busi --seed 1 -o runs/iid-s1`
     """
-    from meddistill.config import load_recipe, parse_overrides
+    from meddistill.config import load_recipe
 
-    checked = load_recipe(recipe, parse_overrides(context.args), row=row)
+    checked = load_recipe(recipe, _overrides(context), row=row)
     from meddistill.report import write_report
     from meddistill.training.evaluate import evaluate as evaluate_run
     from meddistill.training.fit import fit
@@ -148,7 +174,7 @@ def compare(
         print(f"table: {out}")
 
 
-@app.command(context_settings=_OVERRIDES)
+@app.command(context_settings=_TAKES_KEYS)
 def study(
     context: typer.Context,
     recipe: RecipeArgument,
@@ -161,9 +187,7 @@ def study(
 
     Example: `meddistill study pcd-busi-small --data.source.root data/busi --jobs 2 -o runs/pcd-busi-small`
     """
-    from meddistill.config import parse_overrides
-
-    _study(recipe, out, parse_overrides(context.args), jobs)
+    _study(recipe, out, _overrides(context), jobs)
 
 
 def _study(recipe: str, out: Path, overrides: dict[str, Any], jobs: int) -> Path:
@@ -209,7 +233,7 @@ def predict(
     print(f"{len(masks)} masks in {out}")
 
 
-@app.command(context_settings=_OVERRIDES)
+@app.command(context_settings=_TAKES_KEYS)
 def inspect(
     context: typer.Context,
     data: Annotated[
@@ -226,14 +250,13 @@ def inspect(
 
     Example: `meddistill inspect data/busi --train splits/pcd_train.json --test splits/pcd_val.json`
     """
-    from meddistill.config import parse_overrides
     from meddistill.data.inspect import render
     from meddistill.files import write_json
     from meddistill.training.inspection import inspect_data
 
     lists = {"train": train, "selection": selection, "test": test}
     files = {name: path for name, path in lists.items() if path}
-    found = inspect_data(data, files=files, overrides=parse_overrides(context.args))
+    found = inspect_data(data, files=files, overrides=_overrides(context))
     print(render(found))
     if json is not None:
         write_json(json, found.to_json())

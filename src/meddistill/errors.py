@@ -56,8 +56,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
         "unknown model 'unett'; did you mean 'unet'?"
         >>> unknown_name("mode", "x", ["tpl", "cpl"])
         "unknown mode 'x'; known: cpl, tpl"
+        >>> unknown_name("option", "x", [])
+        "unknown option 'x'; there are none"
     """
     options = sorted(known)
+    if not options:
+        return f"unknown {kind} {name!r}; there are none"
     close = nearest(name, options)
     if close:
         return f"unknown {kind} {name!r}; did you mean {' or '.join(repr(c) for c in close)}?"

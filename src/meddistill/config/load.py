@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from meddistill.config.schema import Recipe, Section
-from meddistill.errors import ConfigError, unknown_name
+from meddistill.errors import ConfigError, nearest, unknown_name
 
 S = TypeVar("S", bound=Section)
 
@@ -44,8 +44,14 @@ def parse_yaml(text: str, origin: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(f"{origin} is not valid YAML: {problem}") from error
+        raise ConfigError(f"{origin} is not valid YAML: {_yaml_problem(error)}") from error
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -71,13 +77,17 @@ def find_recipe(name: str) -> Path:
     shipped = shipped_recipes()
     if path.name == name and path.stem in shipped and path.suffix in ("", ".yaml"):
         return shipped[path.stem]
-    if path.suffix in (".yaml", ".yml") and path.name != name:
+    if path.suffix in (".yaml", ".yml") and (path.name != name or not nearest(path.stem, shipped)):
         raise ConfigError(f"recipe file {name} does not exist; `meddistill recipes` lists the shipped ones")
     raise ConfigError(unknown_name("recipe", name, shipped))
 
 
-def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(arguments: Sequence[str], *, flags: Sequence[str] = ()) -> dict[str, Any]:
     """Turn `--training.epochs 3 --seed=1` into a nested mapping; values are read as YAML.
+
+    Args:
+        arguments: keys and values.
+        flags: options that the command itself knows, offered where a key has no value.
 
     Raises:
         ConfigError: an argument that is not `--key value`.
@@ -96,11 +106,18 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
             )
         key, equals, text = key[2:].partition("=")
         if not equals:
-            if not waiting:
-                raise ConfigError(f"--{key} needs a value, for example --{key} 1")
+            if not waiting or waiting[0].startswith("--"):
+                raise ConfigError(_without_value(f"--{key}", flags))
             text = waiting.pop(0)
         _set(nested, key.split("."), parse_yaml(text, f"--{key}"))
     return nested
+
+
+def _without_value(key: str, flags: Sequence[str]) -> str:
+    best = nearest(key, [*(f"--{path}" for path in _paths(Recipe)), *flags], limit=1)
+    if best and best[0] in flags:
+        return unknown_name("option", key, flags)
+    return f"{key} needs a value, for example {key} 1"
 
 
 def _set(nested: dict[str, Any], keys: list[str], value: Any) -> None:
@@ -175,7 +192,7 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None, *, row: s
 
 
 def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
-    """Turn a mapping into a `Recipe`; also builds the method once, so that its options are checked here.
+    """Turn a mapping into a `Recipe`; also builds the method once, to check its options, and the model's name.
 
     Raises:
         ConfigError: the first thing wrong, in one line.
@@ -186,8 +203,12 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
             "data.size: three sizes were given, but this source holds 2D images; give [height, width]"
         )
     from meddistill.methods import create_method
+    from meddistill.models.names import resolve_name
 
+    if not isinstance(recipe.method.get("name"), str):
+        raise ConfigError("method.name: this key is required, for example method: {name: supervised}")
     create_method(**recipe.method)
+    resolve_name(recipe.model.name)
     _check_study(recipe)
     return recipe
 
@@ -217,8 +238,11 @@ def recipe_to_yaml(recipe: Recipe) -> str:
 def _one_line(kind: type[BaseModel], error: ErrorDetails) -> str:
     where = [str(part) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
-        fields = _fields_at(kind, where[:-1])
         readable = ".".join(_without_tags(where))
+        fields = _fields_at(kind, where[:-1])
+        elsewhere = [path for path in _paths(kind) if path.rpartition(".")[2] == where[-1]]
+        if elsewhere and not nearest(where[-1], fields):
+            return f"{readable}: unknown key {where[-1]!r}; did you mean {' or '.join(map(repr, elsewhere))}?"
         return f"{readable}: " + unknown_name("key", where[-1], fields)
     readable = ".".join(_without_tags(where)) or "recipe"
     if error["type"] == "missing":
@@ -251,6 +275,14 @@ def _fields_at(model: type[BaseModel], where: Sequence[str]) -> list[str]:
         candidates = [c for c in candidates if rest[0] in get_args(c.model_fields["kind"].annotation)]
         rest = rest[1:]
     return _fields_at(candidates[0], rest) if candidates else []
+
+
+def _paths(model: type[BaseModel]) -> Iterator[str]:
+    """Dotted names of all keys of a section, those of its inner sections included."""
+    for name, info in model.model_fields.items():
+        yield name
+        inner = dict.fromkeys(path for part in _models_in(info.annotation) for path in _paths(part))
+        yield from (f"{name}.{path}" for path in inner)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -39,6 +39,7 @@ def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) ->
     Raises:
         DataError: the folder or file cannot be used.
     """
+    _check_there(config)
     if isinstance(config, FolderSourceConfig):
         return FolderSource(
             Path(config.root),
@@ -53,6 +54,14 @@ def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) ->
     if isinstance(config, PaletteSourceConfig):
         return PaletteSource(Path(config.root), Path(config.palette), channels=config.channels)
     return PhantomSource(config.cases, size=size, seed=config.seed, normal_fraction=config.normal_fraction)
+
+
+def _check_there(config: SourceConfig) -> None:
+    """Say which key of the recipe names something that does not exist."""
+    for key in ("root", "file", "palette"):
+        place = getattr(config, key, None)
+        if place is not None and not Path(place).exists():
+            raise DataError(f"data.source.{key}: {place} does not exist; give yours by --data.source.{key}")
 
 
 def divide(config: DataConfig, source: Source) -> Split:

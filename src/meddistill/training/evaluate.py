@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from meddistill.config import Recipe
-from meddistill.config.load import check_recipe
+from meddistill.config.load import check_recipe, read_recipe_mapping
 from meddistill.errors import RunError, unknown_name
 from meddistill.evaluation import make_gallery, score_cases, summarise
 from meddistill.files import write_json
@@ -24,10 +22,11 @@ def read_recipe(folder: RunFolder) -> Recipe:
 
     Raises:
         RunError: the folder is not a run.
+        ConfigError: its recipe is damaged.
     """
     if not folder.config.is_file():
         raise RunError(f"{folder.root} is not a run folder: config.yaml is missing")
-    return check_recipe(yaml.safe_load(folder.config.read_text(encoding="utf-8")))
+    return check_recipe(read_recipe_mapping(str(folder.config)))
 
 
 def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -13,10 +15,10 @@ from typing import Any
 
 import lightning as L
 import torch
-import yaml
 from torch import Tensor
 
 from meddistill.config import Recipe, recipe_to_yaml
+from meddistill.config.load import read_recipe_mapping
 from meddistill.errors import ConfigError, RunError, TeacherError
 from meddistill.files import write_json, write_text
 from meddistill.methods import Context, Method, create_method
@@ -50,7 +52,6 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
         return folder
     _check_writable(folder.root)
     data = TaskData.from_config(recipe.data)
-    data.decode()
     spec = ModelSpec(
         name=recipe.model.name,
         in_channels=data.source.in_channels,
@@ -64,6 +65,7 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     student = spec.build()
     method = create_method(**recipe.method)
     teacher = _teacher(recipe, method, spec)
+    data.decode()
     if recipe.training.channels_last:
         layout = torch.channels_last if spec.dims == 2 else torch.channels_last_3d
         for network in (student, teacher):
@@ -74,7 +76,8 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     if resumed is None:
         found = _prepare(recipe, data, method, teacher)
     if _is_first_process():
-        _begin(folder, recipe, data, spec, student, teacher, found)
+        with _whole_or_gone(folder):
+            _begin(folder, recipe, data, spec, student, teacher, found)
     module = DistillationModule(
         student, method, teacher, recipe.training, num_classes=spec.num_classes, seed=recipe.seed
     )
@@ -110,10 +113,7 @@ def _already_done(folder: RunFolder, recipe: Recipe, *, resume: bool) -> bool:
 
 
 def _check_same_recipe(folder: RunFolder, recipe: Recipe) -> None:
-    try:
-        before = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise RunError(f"cannot read {folder.config}: {error}") from error
+    before = read_recipe_mapping(str(folder.config))
     now = recipe.model_dump(mode="json")
     changed = [key for key in now if before.get(key) != now[key] and key != "study"]
     if changed:
@@ -124,12 +124,16 @@ def _check_same_recipe(folder: RunFolder, recipe: Recipe) -> None:
 
 
 def _check_writable(root: Path) -> None:
-    """Refuse an output folder that cannot be written, before any work is done for it."""
+    """Refuse an output folder that cannot be made, before any work is done for it."""
     parent = root
     while not parent.exists():
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise RunError(f"cannot write in {parent}; choose a run folder that you may write to with --out")
+    try:  # the one sure way to know: rights, read-only disks and network shares all have their say
+        tempfile.TemporaryDirectory(prefix=".meddistill-", dir=parent).cleanup()
+    except OSError as error:
+        raise RunError(
+            f"cannot write in {parent} ({error.strerror}); choose a run folder that you may write to with --out"
+        ) from error
 
 
 def _teacher(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | None:
@@ -190,6 +194,18 @@ def _prepare(recipe: Recipe, data: TaskData, method: Method, teacher: Teacher | 
         )
     )
     return found
+
+
+@contextlib.contextmanager
+def _whole_or_gone(folder: RunFolder) -> Iterator[None]:
+    """Remove a new run folder that could not be begun, so that the same command works the next time."""
+    new = not folder.config.exists()
+    try:
+        yield
+    except BaseException:
+        if new:
+            shutil.rmtree(folder.root, ignore_errors=True)
+        raise
 
 
 def _begin(

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from meddistill.config import load_recipe
-from meddistill.config.load import check_section, merge
+from meddistill.config.load import check_section, merge, shipped_recipes
 from meddistill.config.schema import DataConfig
 from meddistill.data import split_cases
 from meddistill.data.case import Source, Split
 from meddistill.data.inspect import Inspection, inspect_source
-from meddistill.errors import ConfigError
+from meddistill.errors import ConfigError, nearest
 from meddistill.training.data import build_source, divide
 
 _NAMES = {"train": "train", "selection": "selection", "val": "selection", "test": "test"}
@@ -31,9 +31,11 @@ def inspect_data(
 
     Raises:
         DataError: the source cannot be scanned at all.
-        ConfigError: an unknown option.
+        ConfigError: nothing is called `data`, or an unknown option.
     """
     path = Path(data)
+    if not path.exists() and not _may_be_recipe(path):
+        raise ConfigError(f"{data} does not exist; give a folder, a .csv manifest or a recipe")
     if path.is_dir():
         source = _source({"kind": "folder", "root": data}, overrides)
         lists = dict(files or {}) or _own_lists(path)
@@ -41,11 +43,15 @@ def inspect_data(
     if path.suffix == ".csv":
         source = _source({"kind": "manifest", "file": data}, overrides)
         return inspect_source(source, _own_split(source))
-    if not path.exists() and ("/" in data or "\\" in data) and path.suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"{data} does not exist; give a folder, a .csv manifest or a recipe")
     recipe = load_recipe(data, overrides)
     source = build_source(recipe.data.source, size=tuple(recipe.data.size))
     return inspect_source(source, divide(recipe.data, source))
+
+
+def _may_be_recipe(path: Path) -> bool:
+    """Whether what is missing was meant as a recipe, so that `load_recipe` names the nearest one."""
+    near = len(path.parts) == 1 and path.suffix != ".csv" and nearest(path.stem, shipped_recipes())
+    return path.suffix in (".yaml", ".yml") or bool(near)
 
 
 def _source(defaults: dict[str, Any], overrides: Mapping[str, Any] | None) -> Source:

@@ -108,9 +108,11 @@ def run_study(
     Calling it again after an interruption goes on where it stopped.
 
     Raises:
+        DataError: the data cannot be found or divided; nothing was started.
         RunError: at least one run failed; the others were finished first.
     """
     waiting = [run for run in runs if not _complete(run)]
+    _check_data(waiting)
     done = {run.name for run in runs} - {run.name for run in waiting}
     if done:
         say(f"{len(done)} of {len(runs)} runs are finished already")
@@ -137,6 +139,14 @@ def run_study(
     if failed:
         name, problem = next(iter(failed.items()))
         raise RunError(f"{len(failed)} of {len(runs)} runs failed, first {name}: {problem}")
+
+
+def _check_data(runs: list[PlannedRun]) -> None:
+    """Scan and divide the data of all runs, so that a wrong folder is refused before anything is written."""
+    from meddistill.training.data import TaskData
+
+    for config in {repr(run.recipe.data): run.recipe.data for run in runs}.values():
+        TaskData.from_config(config)
 
 
 def _complete(run: PlannedRun) -> bool:

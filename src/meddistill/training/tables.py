@@ -28,10 +28,12 @@ def compare_folders(folders: Sequence[Path], *, metrics: Sequence[str] = TABLE_M
     Folders called `ROW-sSEED` are seeds of one row.
 
     Raises:
-        RunError: fewer than two rows, a run without test scores, or runs scored on different cases.
+        RunError: fewer than two rows, a folder that is no run, a run without test scores, or runs scored on different cases.
     """
     rows: dict[str, list[Path]] = {}
     for folder in folders:
+        if not RunFolder(folder).config.is_file():
+            raise RunError(f"{folder} is not a run folder: config.yaml is missing")
         rows.setdefault(_SEED.sub("", folder.resolve().name), []).append(folder)
     if len(rows) < 2:
         raise RunError("compare needs the runs of at least two rows, for example runs/iid-s0 runs/kd-s0")

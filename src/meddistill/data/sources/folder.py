@@ -142,8 +142,7 @@ class FolderSource:
         bare = [path for name, path in sorted(images.items()) if name not in masks]
         if bare and self.unlabelled == "refuse":
             raise DataError(
-                f"image without mask: {listed(bare)}; add <name>_mask.png or allow unlabelled images "
-                '(unlabelled="allow")'
+                f"image without mask: {listed(bare)}; add <name>_mask.png or move the image elsewhere"
             )
 
 

@@ -1,0 +1,395 @@
+"""What users get wrong: each mistake is one line on stderr and exit code 2, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from meddistill.cli import run
+from meddistill.config import recipe_to_yaml
+from meddistill.files import write_json, write_text
+from meddistill.models import ModelSpec, save_weights
+from meddistill.training.run_folder import RunFolder
+from tests.data.builders import busi_tree, manifest, png_bomb, truncate
+from tests.data.builders import write_json as write_list
+from tests.evaluation.tables import table
+from tests.recipes import PACED, tiny_recipe, write_recipe
+
+Making = Callable[[Path], list[str]]
+ONE = "benign/benign (1)"
+LISTS = {"files": {"train": "train.json", "test": "test.json"}, "fractions": None}
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Every file with its content and every folder below `folder`."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def the_line(out: str, err: str) -> str:
+    """The one line on stderr, made sure to be an error and no traceback."""
+    assert "Traceback" not in out + err
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def train(place: Path, *options: str, **changes: object) -> list[str]:
+    """The command that trains by a recipe in `place` into a new folder there."""
+    return ["train", str(write_recipe(place, **changes)), "-o", str(place / "out"), *options]
+
+
+def tree(place: Path) -> Path:
+    """A class-folder tree that can be trained on."""
+    return busi_tree(place / "data", per_class=6, size=(40, 36))
+
+
+def on_folder(root: Path, **more: object) -> dict[str, object]:
+    return {"source": {"kind": "folder", "root": str(root), **more}}
+
+
+def broken(breaking: Callable[[Path], object]) -> Making:
+    """Train on a good tree after `breaking(tree)`."""
+
+    def make(place: Path) -> list[str]:
+        root = tree(place)
+        breaking(root)
+        return train(place, data=on_folder(root))
+
+    return make
+
+
+def trained_with(*options: str, **changes: object) -> Making:
+    return lambda place: train(place, *options, **changes)
+
+
+def missing_folder(place: Path) -> list[str]:
+    return train(place, data=on_folder(place / "nowhere"))
+
+
+def empty_folder(place: Path) -> list[str]:
+    (place / "data").mkdir()
+    return train(place, data=on_folder(place / "data"))
+
+
+def label_out_of_range(place: Path) -> list[str]:
+    root = tree(place)
+    Image.fromarray(np.full((40, 36), 7, np.uint8)).save(root / f"{ONE}_mask.png")
+    rows = [
+        {"image": f"{ONE.replace('(1)', f'({n})')}.png", "label": f"{ONE}_mask.png", "split": split}
+        for n, split in enumerate(("train", "selection", "test"), start=1)
+    ]
+    file = manifest(root / "list.csv", rows)
+    source = {"kind": "manifest", "file": str(file), "class_names": ["background", "lesion"]}
+    return train(place, data={"source": source, "splits": {"fractions": None}})
+
+
+def split_list(content: bytes | None) -> Making:
+    def make(place: Path) -> list[str]:
+        root = tree(place)
+        if content is not None:
+            (root / "train.json").write_bytes(content)
+        write_list(root / "test.json", [f"{ONE}.png"])
+        return train(place, data={**on_folder(root), "splits": LISTS})
+
+    return make
+
+
+def leaking_groups(place: Path) -> list[str]:
+    root = tree(place)
+    for name, numbers in (("train", (1, 2, 3)), ("test", (4, 5))):
+        write_list(root / f"{name}.json", [f"benign/benign ({n}).png" for n in numbers])
+    return train(place, data={**on_folder(root, group_pattern="^[a-z]+"), "splits": LISTS})
+
+
+def weights(path: Path, classes: int = 2) -> Path:
+    spec = ModelSpec("pcd/unet", num_classes=classes, options={"width": 2}, size=(32, 32))
+    save_weights(spec.build(), spec, path)
+    return path
+
+
+def made_run(folder: Path, *, state: str = "finished", dice: tuple[float, ...] = ()) -> Path:
+    """A run folder as training leaves it, with test scores where `dice` gives some."""
+    run_folder = RunFolder(folder)
+    write_text(run_folder.config, recipe_to_yaml(tiny_recipe()))
+    spec = ModelSpec("pcd/unet", options={"width": 2}, size=(32, 32))
+    save_weights(spec.build(), spec, run_folder.weights)
+    write_json(run_folder.model, spec.to_json() | {"interpolation": "area"})
+    run_folder.write_state(state=state, epochs_done=1)
+    if dice:
+        run_folder.scores().parent.mkdir()
+        table(dice).write_csv(run_folder.scores())
+    return folder
+
+
+def taught_by(path: Path | str, place: Path, **changes: object) -> list[str]:
+    return train(place, teacher={"path": str(path)}, method={"name": "distillation"}, **changes)
+
+
+def teacher_of_other_classes(place: Path) -> list[str]:
+    return taught_by(weights(place / "three.safetensors", classes=3), place)
+
+
+def teacher_that_is_text(name: str) -> Making:
+    def make(place: Path) -> list[str]:
+        (place / name).write_text("these are no weights")
+        model = {"name": "pcd/unet", "options": {"width": 2}}
+        return train(
+            place, teacher={"path": str(place / name), "model": model}, method={"name": "distillation"}
+        )
+
+    return make
+
+
+class RunsCode:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f"touch '{self.mark}'",)
+
+
+def malicious_teacher(write: Callable[[object, Path], None]) -> Making:
+    def make(place: Path) -> list[str]:
+        write(RunsCode(place / "ran"), place / "teacher.pt")
+        return taught_by(place / "teacher.pt", place)
+
+    return make
+
+
+def raw_pickle(value: object, path: Path) -> None:
+    path.write_bytes(pickle.dumps(value))
+
+
+def torch_pickle(value: object, path: Path) -> None:
+    torch.save({"state_dict": value}, path)
+
+
+def missing_teacher(place: Path) -> list[str]:
+    return taught_by(place / "runs" / "iid-s0", place)
+
+
+def unfinished_teacher(place: Path) -> list[str]:
+    return taught_by(made_run(place / "teacher", state="running"), place)
+
+
+def existing_run(place: Path) -> list[str]:
+    made_run(place / "out")
+    return train(place)
+
+
+def other_recipe(place: Path) -> list[str]:
+    made_run(place / "out", state="running")
+    return train(place, "--resume", training={"lr": 0.5})
+
+
+def file_as_output(place: Path) -> list[str]:
+    (place / "out").write_text("precious")
+    return train(place)
+
+
+def foreign_folder(place: Path) -> list[str]:
+    (place / "out").mkdir()
+    (place / "out" / "precious.txt").write_text("keep")
+    return train(place, "--resume")
+
+
+def recipe_text(text: str | bytes) -> Making:
+    def make(place: Path) -> list[str]:
+        file = place / "mine.yaml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return ["train", str(file), "-o", str(place / "out")]
+
+    return make
+
+
+def predicted(place: Path, *, out: str = "out") -> list[str]:
+    run_folder = made_run(place / "run")
+    tree(place)
+    return ["predict", str(run_folder), str(place / "data"), "-o", str(place / out)]
+
+
+def predict_into_a_file(place: Path) -> list[str]:
+    (place / "taken").write_text("precious")
+    return predicted(place, out="taken/masks")
+
+
+def predict_among_the_images(place: Path) -> list[str]:
+    return predicted(place, out="data")
+
+
+def compare_different_cases(place: Path) -> list[str]:
+    runs = [made_run(place / "iid", dice=(0.1, 0.2)), made_run(place / "kd", dice=(0.1, 0.2, 0.3))]
+    return ["compare", *map(str, runs)]
+
+
+def compare_what_is_no_run(place: Path) -> list[str]:
+    (place / "kd").mkdir()
+    return ["compare", str(made_run(place / "iid", dice=(0.1, 0.2))), str(place / "kd")]
+
+
+def compare_unscored(place: Path) -> list[str]:
+    return ["compare", str(made_run(place / "iid", dice=(0.1, 0.2))), str(made_run(place / "kd"))]
+
+
+def on_run(*words: str, state: str = "finished") -> Making:
+    """A command on a run folder, whose place in it is `RUN`."""
+
+    def make(place: Path) -> list[str]:
+        made_run(place / "run", state=state)
+        return [str(place / "run") if word == "RUN" else word for word in words]
+
+    return make
+
+
+def without_run(*words: str) -> Making:
+    return lambda place: [str(place / "nothing") if word == "RUN" else word for word in words]
+
+
+def typed(*words: str) -> Making:
+    return lambda place: list(words)
+
+
+def study_without_data(place: Path) -> list[str]:
+    recipe = write_recipe(
+        place, data=on_folder(place / "nowhere"), study={"rows": {"iid": {}}, "baseline": "iid"}
+    )
+    return ["study", str(recipe), "-o", str(place / "out")]
+
+
+def inspect_leaks(place: Path) -> list[str]:
+    root = tree(place)
+    rows = [
+        {"image": f"benign/benign ({n}).png", "group": "patient 7", "split": split}
+        for n, split in ((1, "train"), (2, "test"))
+    ]
+    file = manifest(root / "list.csv", rows)
+    return ["inspect", str(file), "--class_names", "[background, lesion]"]
+
+
+MISTAKES: list[tuple[str, Making, list[str]]] = [
+    # data
+    ("missing folder", missing_folder, ["data.source.root", "nowhere", "does not exist"]),
+    ("empty folder", empty_folder, ["data", "holds no images"]),
+    ("mask without image", broken(lambda root: (root / f"{ONE}.png").unlink()), ["mask without image", ONE]),
+    (
+        "image without mask",
+        broken(lambda root: (root / f"{ONE}_mask.png").unlink()),
+        ["image without mask", ONE],
+    ),
+    (
+        "size mismatch",
+        broken(lambda root: Image.new("L", (9, 9)).save(root / f"{ONE}_mask.png")),
+        [f"{ONE}_mask.png", "9 x 9", "40 x 36"],
+    ),
+    ("label value out of range", label_out_of_range, [f"{ONE}_mask.png", "label value 7", "0..1"]),
+    ("truncated PNG", broken(lambda root: truncate(root / f"{ONE}.png")), [f"{ONE}.png", "truncated"]),
+    ("zero-byte file", broken(lambda root: (root / f"{ONE}.png").write_bytes(b"")), [f"{ONE}.png", "0 bytes"]),
+    ("bomb", broken(lambda root: png_bomb(root / f"{ONE}.png")), [f"{ONE}.png", "refused without decoding"]),
+    (
+        "small bomb",
+        broken(lambda root: png_bomb(root / f"{ONE}.png", 10_000, 10_000)),
+        [f"{ONE}.png", "refused without decoding"],
+    ),
+    ("text called PNG", broken(lambda root: (root / f"{ONE}.png").write_text("text")), ["not a readable PNG"]),
+    ("missing split list", split_list(None), ["train.json", "cannot be read"]),
+    ("split list not JSON", split_list(b"[1, "), ["train.json", "not JSON"]),
+    ("binary split list", split_list(bytes(range(256))), ["train.json", "not JSON"]),
+    ("split list of numbers", split_list(b"[1, 2]"), ["train.json", "list of image names"]),
+    ("unknown case in a list", split_list(b'["benign/x.png"]'), ["train.json", "benign/x", "unknown"]),
+    ("a case in two lists", split_list(f'["{ONE}.png"]'.encode()), ["train.json", ONE, "also listed for test"]),
+    ("leaking groups", leaking_groups, ["groups that leak", "benign", "train, test"]),
+    ("leaks found by inspect", inspect_leaks, ["1 of the findings above", "error"]),
+    ("inspect of nothing", typed("inspect", "data/busi"), ["data/busi", "does not exist"]),
+    ("inspect of no CSV", typed("inspect", "list.csv"), ["list.csv", "does not exist"]),
+    ("inspect of no recipe", typed("inspect", "pcd-bussi"), ["did you mean 'pcd-busi'"]),
+    # recipes and options
+    ("unknown model", trained_with(model={"name": "pcd/unte"}), ["'pcd/unte'", "'pcd/unet'"]),
+    ("unknown key", trained_with("--training.epoch", "3"), ["training.epoch", "did you mean 'epochs'"]),
+    ("key of another section", trained_with("--epochs", "3"), ["did you mean 'training.epochs'"]),
+    ("unknown method option", trained_with(method=PACED | {"bta": 0.5}), ["'bta'", "did you mean 'beta'"]),
+    ("wrong type", trained_with("--training.lr", "fast"), ["training.lr", "'fast'", "number"]),
+    ("wrong type of a method", trained_with(method=PACED | {"beta": "high"}), ["beta", "'high'"]),
+    ("method is text", trained_with("--method", "paced"), ["method", "'paced'"]),
+    ("option of a method without any", trained_with("--method.beta", "1"), ["supervised", "'beta'", "none"]),
+    ("method without name", trained_with(method={"name": None}), ["method.name", "required"]),
+    ("negative epochs", trained_with("--training.epochs", "-3"), ["training.epochs", "greater than 0", "-3"]),
+    ("beta above 1", trained_with(method=PACED | {"beta": 1.5}), ["beta", "0..1", "1.5"]),
+    ("beta below 0", trained_with(method=PACED | {"beta": -0.1}), ["beta", "0..1", "-0.1"]),
+    ("width is text", trained_with("--model.options.width", "wide"), ["width", "wide"]),
+    ("missing recipe", typed("train", "mine.yaml", "-o", "x"), ["mine.yaml", "does not exist"]),
+    ("missing recipe in a folder", typed("train", "my/pcd.yaml", "-o", "x"), ["my/pcd.yaml", "does not exist"]),
+    ("unknown recipe", typed("train", "pcd-bussi", "-o", "x"), ["did you mean 'pcd-busi'"]),
+    ("recipe not YAML", recipe_text("name: [1"), ["mine.yaml", "not valid YAML"]),
+    ("recipe is a list", recipe_text("- 1"), ["mine.yaml", "mapping"]),
+    ("empty recipe", recipe_text(""), ["mine.yaml", "mapping"]),
+    ("binary recipe", recipe_text(bytes(range(256))), ["mine.yaml"]),
+    ("recipe that asks for code", recipe_text("name: !!python/object/apply:os.getcwd []"), ["not valid YAML"]),
+    ("unknown row", typed("train", "pcd-busi", "--row", "tlp", "-o", "x"), ["'tlp'", "'tpl'"]),
+    ("unknown subcommand", typed("trian", "pcd-busi"), ["'trian'", "'train'"]),
+    ("unknown option", typed("evaluate", "runs/a", "--splt", "test"), ["--splt", "--split"]),
+    ("unknown flag", trained_with("--resum"), ["--resum", "did you mean '--resume'"]),
+    ("flag before a key", trained_with("--resum", "--seed", "1"), ["--resum", "did you mean '--resume'"]),
+    ("missing option", typed("train", "pcd-busi"), ["--out", "meddistill train --help"]),
+    ("missing argument", typed("predict", "-o", "x"), ["run", "meddistill predict --help"]),
+    ("option not a number", typed("demo", "--jobs", "many"), ["--jobs", "integer"]),
+    ("phantom below its size", typed("data", "phantom", "-o", "x", "--size", "3"), ["--size", "32"]),
+    ("unknown data set", typed("data", "fetch", "bussi", "-o", "x"), ["did you mean 'busi'"]),
+    ("study without data", study_without_data, ["data.source.root", "nowhere", "does not exist"]),
+    ("study of a plain recipe", lambda place: ["study", *train(place)[1:]], ["no study section"]),
+    # teachers
+    ("teacher with other class count", teacher_of_other_classes, ["three", "3", "2"]),
+    ("teacher missing", missing_teacher, ["iid-s0", "missing"]),
+    ("teacher unfinished", unfinished_teacher, ["teacher", "unfinished"]),
+    ("teacher not given", trained_with(method={"name": "distillation"}), ["needs a teacher", "--teacher.path"]),
+    ("teacher is text", teacher_that_is_text("teacher.pt"), ["teacher.pt", "not a checkpoint"]),
+    ("teacher is no safetensors", teacher_that_is_text("a.safetensors"), ["a.safetensors", "damaged"]),
+    ("teacher of unknown kind", teacher_that_is_text("teacher.doc"), ["teacher.doc", "no weights file"]),
+    ("pickle that runs code", malicious_teacher(raw_pickle), ["teacher.pt", "holds Python code"]),
+    ("checkpoint that runs code", malicious_teacher(torch_pickle), ["teacher.pt", "holds Python code"]),
+    # folders
+    ("existing run", existing_run, ["out", "exists", "--resume"]),
+    ("resume by another recipe", other_recipe, ["another recipe", "training"]),
+    ("output is a file", file_as_output, ["out", "is a file"]),
+    ("output is another folder", foreign_folder, ["out", "not a run folder"]),
+    ("evaluate unfinished", on_run("evaluate", "RUN", state="running"), ["run", "not finished", "--resume"]),
+    ("evaluate nothing", without_run("evaluate", "RUN"), ["nothing", "not a run folder"]),
+    ("unknown split", on_run("evaluate", "RUN", "--split", "tset"), ["'tset'", "'test'"]),
+    ("report of nothing", without_run("report", "RUN"), ["nothing", "not a folder"]),
+    ("predict into a file", predict_into_a_file, ["taken", "cannot write"]),
+    ("predict among the images", predict_among_the_images, ["among the images"]),
+    ("predict without run", without_run("predict", "RUN", ".", "-o", "x"), ["nothing", "run folder"]),
+    ("predict without images", on_run("predict", "RUN", "RUN", "-o", "x"), ["holds no images"]),
+    ("compare different cases", compare_different_cases, ["iid", "kd", "different cases", "c2"]),
+    ("compare with no run", compare_what_is_no_run, ["kd", "not a run folder"]),
+    ("compare with an unscored run", compare_unscored, ["kd", "evaluate"]),
+    ("compare one run", on_run("compare", "RUN"), ["two rows"]),
+    ("compare one run twice", on_run("compare", "RUN", "RUN"), ["two rows"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"), [pytest.param(make, says, id=name) for name, make, says in MISTAKES]
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(make, says, tmp_path, capfd, monkeypatch):
+    command = make(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = snapshot(tmp_path)
+    capfd.readouterr()
+    assert run(command) == 2
+    line = the_line(*capfd.readouterr())
+    assert all(word in line for word in says), line
+    assert snapshot(tmp_path) == before
