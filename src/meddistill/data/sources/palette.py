@@ -182,9 +182,7 @@ def _scan(root: Path, unlabelled: Unlabelled) -> tuple[Case, ...]:
         raise DataError(f"label without frame: {listed(lone)}; add the frame or remove the label")
     bare = [path for key, path in frames.items() if key not in labels]
     if bare and unlabelled == "refuse":
-        raise DataError(
-            f"frame without label: {listed(bare)}; add labels/<name> or move the frame elsewhere"
-        )
+        raise DataError(f"frame without label: {listed(bare)}; add labels/<name> or move the frame elsewhere")
     return tuple(_case(key, frames[key], labels.get(key)) for key in sorted(frames))
 
 
