@@ -33,5 +33,16 @@ def test_links_between_pages_lead_somewhere(page):
 
 def test_the_readme_names_only_targets_that_the_makefile_has():
     made = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = set(re.findall(r"make ([a-z][a-z-]*)\b", (ROOT / "README.md").read_text()))
+    named = set(re.findall(r"^    make ([a-z-]+)", (ROOT / "README.md").read_text(), flags=re.MULTILINE))
     assert {"demo", "test"} <= named <= made
+
+
+def test_the_python_example_of_the_readme_runs():
+    [code] = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    gradients = [parameter.grad for parameter in names["student"].parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+    assert all(parameter.grad is None for parameter in names["teacher"].parameters())
