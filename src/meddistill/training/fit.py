@@ -22,7 +22,7 @@ from meddistill.config.load import read_recipe_mapping
 from meddistill.errors import ConfigError, RunError, TeacherError
 from meddistill.files import write_json, write_text
 from meddistill.methods import Context, Method, create_method
-from meddistill.models import ModelSpec, count_parameters
+from meddistill.models import ModelSpec, count_parameters, same_architecture
 from meddistill.teachers import Teacher, fit_temperature, load_teacher
 from meddistill.training.callbacks import EpochProgress, Recorder, restore_torch_state
 from meddistill.training.data import TaskData
@@ -235,7 +235,11 @@ def _begin(
         "parameters": count_parameters(student),
     }
     if teacher is not None:
-        described |= {"teacher": teacher.name, "teacher_parameters": count_parameters(teacher)}
+        described |= {
+            "teacher": teacher.name,
+            "teacher_parameters": count_parameters(teacher),
+            "self_distillation": same_architecture(student, teacher.network),
+        }
     write_json(folder.model, described)
     if "calibration" in found:
         write_json(folder.calibration, found["calibration"])
