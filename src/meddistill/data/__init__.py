@@ -5,8 +5,9 @@ Everything named here is imported when first used, so that importing the package
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from meddistill._lazy import lazy_names
 
 if TYPE_CHECKING:
     from meddistill.data.cache import CaseCache
@@ -67,8 +68,8 @@ __all__ = [
     "write_phantom",
 ]
 
+__getattr__ = lazy_names(__name__, _HOME)
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+def __dir__() -> list[str]:
+    return __all__
