@@ -1,4 +1,4 @@
-"""From data to report for what is not a grey image with one lesion: volumes, and several classes in colour."""
+"""From data to report for what is not a grey image with one lesion: volumes, and colour-coded classes."""
 
 from __future__ import annotations
 
