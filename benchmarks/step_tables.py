@@ -69,10 +69,12 @@ def _spread(rounds: Sequence[Mapping[str, float]], above: str, below: str) -> di
 
 def text_table(result: Mapping[str, Any]) -> str:
     """The ratios and the parity of losses for a terminal."""
-    lines = [f"{'step time, ratio within a round':<42}{'median':>8}  {'middle half':<15}{'min-max':<15}"]
+    lines = [f"{'step time, ratio within a round':<42}{'median':>8}  {'middle half':<15}min–max"]
     for group, rows in _grouped(result["ratios"]):
         lines += ["", group]
-        lines += [f"  {row['what']:<40}{row['median']:>8.3f}  {_iqr(row):<15}{_range(row):<15}" for row in rows]
+        lines += [
+            f"  {row['what']:<40}{row['median']:>8.3f}  {_iqr(row):<15}{_range(row):<15}" for row in rows
+        ]
     lines += ["", "Loss of the first step: relative difference from the reference loop"]
     for name, entry in result["parity"].items():
         lines.append(f"  {name:<40}{entry['first_loss']:>12.8f}  {entry['relative_difference']:.1e}")

@@ -20,11 +20,12 @@ from typing import Any
 
 import torch
 import yaml
-from step_loops import LOOPS, Loop, Network, Settings, Task, torchdistill_version
-from step_tables import markdown_page, ratios, text_table
 from torch import Tensor
 
 from meddistill.training.hardware import describe
+from step_loops import LOOPS, Loop, torchdistill_version
+from step_tables import markdown_page, ratios, text_table
+from step_task import Network, Settings, Task
 
 TOLERANCE = 1e-5
 """Largest relative difference between the first losses of loops that compute the same."""
@@ -73,8 +74,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         shuffle(order)
         seconds = {name: run(loops[name], task).seconds_per_step for name in order}
         rounds.append(seconds)
-        print(f"\rround {number + 1}/{settings.rounds}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        print(f"round {number + 1}/{settings.rounds}", file=sys.stderr, flush=True)
     hardware = describe()
     hardware["versions"]["torchdistill"] = torchdistill_version() or "not installed"
     return {
