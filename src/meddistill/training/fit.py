@@ -17,7 +17,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from meddistill.config import Recipe, recipe_to_yaml
+from meddistill.config import Recipe, TrainingConfig, recipe_to_yaml
 from meddistill.config.load import read_recipe_mapping
 from meddistill.errors import ConfigError, RunError, TeacherError
 from meddistill.files import write_json, write_text
@@ -82,7 +82,7 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
         student, method, teacher, recipe.training, num_classes=spec.num_classes, seed=recipe.seed
     )
     recorder = Recorder(folder, spec, recipe.training, has_selection=bool(data.split.cases.get("selection")))
-    trainer = _trainer(recipe, folder, recorder)
+    trainer = build_trainer(recipe.training, folder, recorder)
     _train(trainer, module, data, recipe, checkpoint=folder.checkpoint if resumed is not None else None)
     if trainer.is_global_zero:
         folder.write_state(state="finished", finished_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
@@ -250,10 +250,10 @@ def _begin(
     write_text(folder.config, recipe_to_yaml(recipe))
 
 
-def _trainer(recipe: Recipe, folder: RunFolder, recorder: Recorder) -> L.Trainer:
+def build_trainer(config: TrainingConfig, folder: RunFolder, recorder: Recorder) -> L.Trainer:
+    """The Lightning trainer of a run: `recorder` fills the folder, logs go to TensorBoard and a bar."""
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    config = recipe.training
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return L.Trainer(
