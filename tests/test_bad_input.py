@@ -2,60 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from meddistill.cli import run
-from meddistill.config import recipe_to_yaml
-from meddistill.files import write_json, write_text
-from meddistill.models import ModelSpec, save_weights
-from meddistill.training.run_folder import RunFolder
-from tests.data.builders import busi_tree, manifest, png_bomb, truncate
-from tests.data.builders import write_json as write_list
-from tests.evaluation.tables import table
-from tests.recipes import PACED, tiny_recipe, write_recipe
+from tests.data.builders import manifest, png_bomb, truncate, write_json
+from tests.mistakes import (
+    RunsCode,
+    made_run,
+    on_folder,
+    raw_pickle,
+    snapshot,
+    the_line,
+    torch_pickle,
+    train,
+    tree,
+    weights,
+)
+from tests.recipes import PACED, write_recipe
 
 Making = Callable[[Path], list[str]]
 ONE = "benign/benign (1)"
 LISTS = {"files": {"train": "train.json", "test": "test.json"}, "fractions": None}
-
-
-def snapshot(folder: Path) -> dict[str, bytes | None]:
-    """Every file with its content and every folder below `folder`."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
-    }
-
-
-def the_line(out: str, err: str) -> str:
-    """The one line on stderr, made sure to be an error and no traceback."""
-    assert "Traceback" not in out + err
-    lines = [line for line in err.splitlines() if line.strip()]
-    assert len(lines) == 1, err
-    assert lines[0].startswith("error: ")
-    return lines[0]
-
-
-def train(place: Path, *options: str, **changes: object) -> list[str]:
-    """The command that trains by a recipe in `place` into a new folder there."""
-    return ["train", str(write_recipe(place, **changes)), "-o", str(place / "out"), *options]
-
-
-def tree(place: Path) -> Path:
-    """A class-folder tree that can be trained on."""
-    return busi_tree(place / "data", per_class=6, size=(40, 36))
-
-
-def on_folder(root: Path, **more: object) -> dict[str, object]:
-    return {"source": {"kind": "folder", "root": str(root), **more}}
 
 
 def broken(breaking: Callable[[Path], object]) -> Making:
@@ -99,7 +71,7 @@ def split_list(content: bytes | None) -> Making:
         root = tree(place)
         if content is not None:
             (root / "train.json").write_bytes(content)
-        write_list(root / "test.json", [f"{ONE}.png"])
+        write_json(root / "test.json", [f"{ONE}.png"])
         return train(place, data={**on_folder(root), "splits": LISTS})
 
     return make
@@ -108,28 +80,8 @@ def split_list(content: bytes | None) -> Making:
 def leaking_groups(place: Path) -> list[str]:
     root = tree(place)
     for name, numbers in (("train", (1, 2, 3)), ("test", (4, 5))):
-        write_list(root / f"{name}.json", [f"benign/benign ({n}).png" for n in numbers])
+        write_json(root / f"{name}.json", [f"benign/benign ({n}).png" for n in numbers])
     return train(place, data={**on_folder(root, group_pattern="^[a-z]+"), "splits": LISTS})
-
-
-def weights(path: Path, classes: int = 2) -> Path:
-    spec = ModelSpec("pcd/unet", num_classes=classes, options={"width": 2}, size=(32, 32))
-    save_weights(spec.build(), spec, path)
-    return path
-
-
-def made_run(folder: Path, *, state: str = "finished", dice: tuple[float, ...] = ()) -> Path:
-    """A run folder as training leaves it, with test scores where `dice` gives some."""
-    run_folder = RunFolder(folder)
-    write_text(run_folder.config, recipe_to_yaml(tiny_recipe()))
-    spec = ModelSpec("pcd/unet", options={"width": 2}, size=(32, 32))
-    save_weights(spec.build(), spec, run_folder.weights)
-    write_json(run_folder.model, spec.to_json() | {"interpolation": "area"})
-    run_folder.write_state(state=state, epochs_done=1)
-    if dice:
-        run_folder.scores().parent.mkdir()
-        table(dice).write_csv(run_folder.scores())
-    return folder
 
 
 def taught_by(path: Path | str, place: Path, **changes: object) -> list[str]:
@@ -151,30 +103,12 @@ def teacher_that_is_text(name: str) -> Making:
     return make
 
 
-class RunsCode:
-    """Unpickled, it leaves a file behind."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.system, (f"touch '{self.mark}'",)
-
-
 def malicious_teacher(write: Callable[[object, Path], None]) -> Making:
     def make(place: Path) -> list[str]:
         write(RunsCode(place / "ran"), place / "teacher.pt")
         return taught_by(place / "teacher.pt", place)
 
     return make
-
-
-def raw_pickle(value: object, path: Path) -> None:
-    path.write_bytes(pickle.dumps(value))
-
-
-def torch_pickle(value: object, path: Path) -> None:
-    torch.save({"state_dict": value}, path)
 
 
 def missing_teacher(place: Path) -> list[str]:
@@ -295,11 +229,11 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
         [f"{ONE}_mask.png", "9 x 9", "40 x 36"],
     ),
     ("label value out of range", label_out_of_range, [f"{ONE}_mask.png", "label value 7", "0..1"]),
-    ("truncated PNG", broken(lambda root: truncate(root / f"{ONE}.png")), [f"{ONE}.png", "truncated"]),
+    ("truncated PNG", broken(lambda root: truncate(root / f"{ONE}.png")), [ONE, "truncated"]),
     (
         "zero-byte file",
         broken(lambda root: (root / f"{ONE}.png").write_bytes(b"")),
-        [f"{ONE}.png", "0 bytes"],
+        [ONE, "0 bytes"],
     ),
     ("bomb", broken(lambda root: png_bomb(root / f"{ONE}.png")), [f"{ONE}.png", "refused without decoding"]),
     (
@@ -310,7 +244,7 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     (
         "text called PNG",
         broken(lambda root: (root / f"{ONE}.png").write_text("text")),
-        ["not a readable PNG"],
+        ["not a readable"],
     ),
     ("missing split list", split_list(None), ["train.json", "cannot be read"]),
     ("split list not JSON", split_list(b"[1, "), ["train.json", "not JSON"]),
@@ -320,7 +254,7 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     (
         "a case in two lists",
         split_list(f'["{ONE}.png"]'.encode()),
-        ["train.json", ONE, "also listed for test"],
+        ["train.json", ONE, "also listed"],
     ),
     ("leaking groups", leaking_groups, ["groups that leak", "benign", "train, test"]),
     ("leaks found by inspect", inspect_leaks, ["1 of the findings above", "error"]),
@@ -343,7 +277,7 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     ("width is text", trained_with("--model.options.width", "wide"), ["width", "wide"]),
     ("missing recipe", typed("train", "mine.yaml", "-o", "x"), ["mine.yaml", "does not exist"]),
     (
-        "missing recipe in a folder",
+        "missing recipe file",
         typed("train", "my/pcd.yaml", "-o", "x"),
         ["my/pcd.yaml", "does not exist"],
     ),
@@ -353,7 +287,7 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     ("empty recipe", recipe_text(""), ["mine.yaml", "mapping"]),
     ("binary recipe", recipe_text(bytes(range(256))), ["mine.yaml"]),
     (
-        "recipe that asks for code",
+        "recipe with code",
         recipe_text("name: !!python/object/apply:os.getcwd []"),
         ["not valid YAML"],
     ),
@@ -369,6 +303,11 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     ("unknown data set", typed("data", "fetch", "bussi", "-o", "x"), ["did you mean 'busi'"]),
     ("study without data", study_without_data, ["data.source.root", "nowhere", "does not exist"]),
     ("study of a plain recipe", lambda place: ["study", *train(place)[1:]], ["no study section"]),
+    (
+        "no such hardware",
+        trained_with(training={"strategy": "fsdp", "accelerator": "cpu"}),
+        ["'fsdp'"],
+    ),
     # teachers
     ("teacher with other class count", teacher_of_other_classes, ["three", "3", "2"]),
     ("teacher missing", missing_teacher, ["iid-s0", "missing"]),
@@ -376,7 +315,7 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     (
         "teacher not given",
         trained_with(method={"name": "distillation"}),
-        ["needs a teacher", "--teacher.path"],
+        ["needs a teacher", "--teacher"],
     ),
     ("teacher is text", teacher_that_is_text("teacher.pt"), ["teacher.pt", "not a checkpoint"]),
     ("teacher is no safetensors", teacher_that_is_text("a.safetensors"), ["a.safetensors", "damaged"]),

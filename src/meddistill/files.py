@@ -17,6 +17,8 @@ from meddistill.errors import RunError
 def replacing(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success rename it into place, on failure remove it.
 
+    Folders that are missing are made, and removed again on failure.
+
     Raises:
         RunError: the folder cannot be written or the disk is full.
 
@@ -30,19 +32,23 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+            for folder in made:
+                folder.rmdir()
+        if not isinstance(error, OSError):
+            raise
         raise RunError(
             f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

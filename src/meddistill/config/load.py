@@ -192,7 +192,7 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None, *, row: s
 
 
 def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
-    """Turn a mapping into a `Recipe`; also builds the method once, to check its options, and the model's name.
+    """Turn a mapping into a `Recipe`; the method's options and the model's name are checked here too.
 
     Raises:
         ConfigError: the first thing wrong, in one line.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -162,7 +163,8 @@ def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """
     tensor = torch.empty(shape, dtype=dtype)
     if 0 < tensor.nbytes < _shared_memory_left():
-        tensor.share_memory_()  # type: ignore[no-untyped-call]
+        with contextlib.suppress(RuntimeError):  # taken by others meanwhile, or above the user's limit
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
     return tensor
 
 

@@ -28,7 +28,8 @@ def compare_folders(folders: Sequence[Path], *, metrics: Sequence[str] = TABLE_M
     Folders called `ROW-sSEED` are seeds of one row.
 
     Raises:
-        RunError: fewer than two rows, a folder that is no run, a run without test scores, or runs scored on different cases.
+        RunError: fewer than two rows, a folder that is no run or has no test scores, or runs scored on
+            different cases.
     """
     rows: dict[str, list[Path]] = {}
     for folder in folders:

@@ -1,0 +1,86 @@
+"""Commands that go wrong, and what must then be true, for the tests beside this file."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import torch
+
+from meddistill.config import recipe_to_yaml
+from meddistill.files import write_json, write_text
+from meddistill.models import ModelSpec, save_weights
+from meddistill.training.run_folder import RunFolder
+from tests.data.builders import busi_tree
+from tests.evaluation.tables import table
+from tests.recipes import tiny_recipe, write_recipe
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Every file with its content and every folder below `folder`."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def the_line(out: str, err: str) -> str:
+    """The one line on stderr, made sure to be an error and no traceback."""
+    assert "Traceback" not in out + err
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def train(place: Path, *options: str, **changes: object) -> list[str]:
+    """The command that trains by a recipe in `place` into a new folder there."""
+    return ["train", str(write_recipe(place, **changes)), "-o", str(place / "out"), *options]
+
+
+def tree(place: Path) -> Path:
+    """A class-folder tree that can be trained on."""
+    return busi_tree(place / "data", per_class=6, size=(40, 36))
+
+
+def on_folder(root: Path, **more: object) -> dict[str, object]:
+    return {"source": {"kind": "folder", "root": str(root), **more}}
+
+
+def weights(path: Path, classes: int = 2) -> Path:
+    spec = ModelSpec("pcd/unet", num_classes=classes, options={"width": 2}, size=(32, 32))
+    save_weights(spec.build(), spec, path)
+    return path
+
+
+def made_run(folder: Path, *, state: str = "finished", dice: tuple[float, ...] = ()) -> Path:
+    """A run folder as training leaves it, with test scores where `dice` gives some."""
+    run_folder = RunFolder(folder)
+    write_text(run_folder.config, recipe_to_yaml(tiny_recipe()))
+    spec = ModelSpec("pcd/unet", options={"width": 2}, size=(32, 32))
+    save_weights(spec.build(), spec, run_folder.weights)
+    write_json(run_folder.model, spec.to_json() | {"interpolation": "area"})
+    run_folder.write_state(state=state, epochs_done=1)
+    if dice:
+        run_folder.scores().parent.mkdir()
+        table(dice).write_csv(run_folder.scores())
+    return folder
+
+
+class RunsCode:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f"touch '{self.mark}'",)
+
+
+def raw_pickle(value: object, path: Path) -> None:
+    path.write_bytes(pickle.dumps(value))
+
+
+def torch_pickle(value: object, path: Path) -> None:
+    torch.save({"state_dict": value}, path)
