@@ -33,8 +33,8 @@ format: $(VENV)/.ready
 docs: $(VENV)/.ready ## rebuild the generated pages of docs/
 	$(BIN)/python docs/generate.py
 
-bench: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[bench]'
+bench: $(VENV)/.ready ## step times against other loops, see benchmarks/README.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/train_step.py
 
 clean:

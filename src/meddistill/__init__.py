@@ -6,8 +6,9 @@ light.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from meddistill._lazy import lazy_names
 
 if TYPE_CHECKING:
     from meddistill.config import load_recipe
@@ -20,20 +21,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "create_model", "evaluate", "fit", "load_recipe", "load_teacher", "predict"]
 
-_HOMES = {
-    "create_model": "meddistill.models",
-    "load_teacher": "meddistill.teachers",
-    "load_recipe": "meddistill.config",
-    "fit": "meddistill.training.fit",
-    "evaluate": "meddistill.training.evaluate",
-    "predict": "meddistill.deploy.predict",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'meddistill' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "create_model": "models",
+        "load_teacher": "teachers",
+        "load_recipe": "config",
+        "fit": "training.fit",
+        "evaluate": "training.evaluate",
+        "predict": "deploy.predict",
+    },
+)
 
 
 def __dir__() -> list[str]:

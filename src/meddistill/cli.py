@@ -307,7 +307,7 @@ def fetch(
     """
     from meddistill.data.download import fetch as fetch_data
 
-    print(f"{name}: {fetch_data(name, out, url=url, sha256=sha256)}")
+    print(fetch_data(name, out, url=url, sha256=sha256).summary)
 
 
 @data_app.command()

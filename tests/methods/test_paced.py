@@ -165,6 +165,15 @@ def test_both_curricula_have_thresholds_of_their_own():
     assert status["cpl_threshold"] > status["threshold"] > 0
 
 
+def test_both_curricula_with_one_threshold_are_the_hard_one():
+    student, labels, teacher = make_inputs((2, 3, 8, 8))
+    losses = [
+        prepared(mode=mode)(student, make_batch(labels), teacher)["loss"] for mode in ("tpl", "cpl_tpl")
+    ]
+    other = prepared(mode="cpl_tpl", cpl_beta=0.3)(student, make_batch(labels), teacher)["loss"]
+    assert losses[0] == losses[1] != other
+
+
 def test_masks_of_the_most_likely_class_do_not_look_at_the_label():
     student, labels, teacher = make_inputs((2, 3, 8, 8))
     method = prepared(mode="tpl", score="max_confidence", beta=0.5)

@@ -76,3 +76,21 @@ def test_two_processes_give_the_loss_of_one(tmp_path):
         assert [float(row[column]) for row in two] == pytest.approx(
             [float(row[column]) for row in one], rel=1e-4
         )
+
+
+@pytest.mark.slow
+def test_a_study_told_to_stop_takes_its_trainings_along_and_can_go_on(tmp_path):
+    study = {"baseline": "a", "rows": {"a": {}, "b": {}}, "seeds": [0]}
+    recipe = write_recipe(tmp_path, study=study, training={"epochs": 40, "batch_size": 2})
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "meddistill", "study", str(recipe), "--out", str(out), "--jobs", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, start_new_session=True)
+    wait_for_epoch(RunFolder(out / "runs" / "a-s0"), 1, process)
+    process.terminate()
+    assert process.wait(timeout=60) != 0
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(out) not in listed
+    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert (out / "table.md").read_text().count("| b ") >= 1

@@ -119,7 +119,7 @@ class TrainingConfig(Section):
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: Positive = 1
     nodes: Positive = 1
-    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    strategy: Literal["auto", "ddp"] = "auto"
     sync_batchnorm: bool = False
     channels_last: bool = False
     workers: NotNegative = 0

@@ -5,13 +5,16 @@ Everything named here is imported when first used, so that importing the package
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from meddistill._lazy import lazy_names
 
 if TYPE_CHECKING:
     from meddistill.data.cache import CaseCache
     from meddistill.data.case import IGNORE_INDEX, SPLITS, Case, Source, Split
     from meddistill.data.dataset import CaseDataset, make_loader
+    from meddistill.data.inspect import Inspection, inspect_source
+    from meddistill.data.phantom import PhantomSource, phantom_case, write_phantom
     from meddistill.data.sources.folder import FolderSource
     from meddistill.data.sources.manifest import ManifestSource
     from meddistill.data.sources.palette import PaletteSource
@@ -26,15 +29,20 @@ _HOME = {
     "CaseCache": "cache",
     "CaseDataset": "dataset",
     "FolderSource": "sources.folder",
+    "Inspection": "inspect",
     "ManifestSource": "sources.manifest",
     "PaletteSource": "sources.palette",
+    "PhantomSource": "phantom",
     "Source": "case",
     "Split": "case",
     "check_files": "validate",
     "check_no_leak": "splits",
     "make_loader": "dataset",
+    "inspect_source": "inspect",
     "make_transform": "transforms",
+    "phantom_case": "phantom",
     "split_cases": "splits",
+    "write_phantom": "phantom",
 }
 
 __all__ = [
@@ -44,19 +52,24 @@ __all__ = [
     "CaseCache",
     "CaseDataset",
     "FolderSource",
+    "Inspection",
     "ManifestSource",
     "PaletteSource",
+    "PhantomSource",
     "Source",
     "Split",
     "check_files",
     "check_no_leak",
+    "inspect_source",
     "make_loader",
     "make_transform",
+    "phantom_case",
     "split_cases",
+    "write_phantom",
 ]
 
+__getattr__ = lazy_names(__name__, _HOME)
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+def __dir__() -> list[str]:
+    return __all__

@@ -102,8 +102,8 @@ def draw_lesion(rng: np.random.Generator, size: tuple[int, ...], clarity: float)
     distance = (scaled - 1.0) * mean_radius + rng.uniform(0.03, 0.15) * mean_radius * bumps
     return Lesion(
         distance=distance,
-        contrast=8.0 + 12.0 * clarity + rng.uniform(-1.5, 1.5),
-        edge=0.004 + 0.45 * mean_radius * (1.0 - clarity) ** 1.5,
+        contrast=9.0 + 11.0 * clarity + rng.uniform(-1.5, 1.5),
+        edge=0.004 + 0.4 * mean_radius * (1.0 - clarity) ** 1.5,
         posterior=float(rng.choice([-1.0, 1.0])) * rng.uniform(0.0, 9.0),
     )
 

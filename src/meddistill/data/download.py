@@ -97,6 +97,11 @@ def fetch(
     Raises:
         DataError: the name is unknown, the destination exists, the server fails, the checksum differs, the
             archive is damaged or unsafe, or the disk is full.
+
+    Example:
+        >>> fetch("bussi", "data/busi")
+        Traceback (most recent call last):
+        meddistill.errors.DataError: unknown data set 'bussi'; did you mean 'busi'?
     """
     if name not in DATASETS:
         raise DataError(unknown_name("data set", name, DATASETS))

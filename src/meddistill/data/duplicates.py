@@ -34,7 +34,7 @@ _ROWS, _PAIRS = 256, 512
 _LOWPASS = 0.7
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fingerprint:
     """What is kept of an image to find its duplicates.
 

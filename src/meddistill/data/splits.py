@@ -135,8 +135,9 @@ def divide(cases: Sequence[Case], fractions: Mapping[str, float], seed: int) -> 
     groups: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         groups[group_of(case)].append(case)
-    sizes = Counter(case.stratum for case in cases)
-    room = {name: {s: share * n for s, n in sizes.items()} for name, share in fractions.items()}
+    # Strata in a fixed order: sums of floats depend on theirs.
+    sizes = sorted(Counter(case.stratum for case in cases).items())
+    room = {name: {s: share * n for s, n in sizes} for name, share in fractions.items()}
     parts: dict[str, list[Case]] = {name: [] for name in fractions}
 
     def assign(name: str, members: list[Case]) -> None:
@@ -149,7 +150,7 @@ def divide(cases: Sequence[Case], fractions: Mapping[str, float], seed: int) -> 
         need = Counter(case.stratum for case in groups[group])
         fitting = [name for name in room if all(room[name][s] + 1e-9 >= n for s, n in need.items())]
         if fitting:
-            assign(max(fitting, key=lambda name: sum(room[name][s] for s in need)), groups[group])
+            assign(max(fitting, key=lambda name: sum(room[name][s] for s in sorted(need))), groups[group])
         else:
             waiting.append(groups[group])
     for members in sorted(waiting, key=len, reverse=True):

@@ -5,8 +5,9 @@ The names below are imported when they are first used, so that `import meddistil
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from meddistill._lazy import lazy_names
 
 if TYPE_CHECKING:
     from meddistill.evaluation.compare import Comparison, compare_runs
@@ -65,13 +66,9 @@ _MODULES = {
     "surface": ("average_surface_distance", "hausdorff95", "surface_distances"),
     "table": ("ScoreTable",),
 }
-_HOMES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -215,8 +215,10 @@ def _stacked(seeds: Sequence[CaseValues]) -> Values:
 
 
 def _row(row: str, name: str, seeds: Sequence[CaseValues], options: Mapping[str, Any]) -> ComparisonRow:
-    """The mean over seeds of each run's mean, so that a row with more seeds is not favoured or punished where a
-    score is undefined for some of them (a normal image is undefined when left empty, but 0 when not).
+    """The mean over seeds of each run's mean.
+
+    A normal image is undefined when left empty but 0 when not: averaging it over seeds first would let one
+    false alarm outweigh the seeds that were right.
     """
     values = _stacked(seeds)
 

@@ -52,8 +52,10 @@ def partial_cross_entropy(logits: Tensor, labels: Tensor, *, ignore_index: int =
         >>> partial_cross_entropy(torch.zeros(1, 2, 2, 2), torch.full((1, 2, 2), -100))
         tensor(0.)
     """
+    check_labels(logits, labels)
     labelled = (labels != ignore_index).sum().clamp(min=1)
-    return cross_entropy(logits, labels, ignore_index=ignore_index).sum() / labelled
+    total = F.cross_entropy(wide(logits), labels.long(), ignore_index=ignore_index, reduction="sum")
+    return total / labelled
 
 
 class CrossEntropy(nn.Module):

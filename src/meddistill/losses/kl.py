@@ -48,8 +48,9 @@ def kl_divergence(
     check_same_shape(student_logits, teacher_logits)
     log_student = torch.log_softmax(wide(student_logits) / temperature, dim=1)
     teacher = torch.softmax(wide(teacher_logits.detach()) / temperature, dim=1)
-    per_class = F.kl_div(log_student, teacher, reduction="none") * temperature**2
-    return per_class.sum(1) if class_reduction == "sum" else per_class.mean(1)
+    per_class = F.kl_div(log_student, teacher, reduction="none")
+    divergence = per_class.sum(1) if class_reduction == "sum" else per_class.mean(1)
+    return divergence * temperature**2
 
 
 class KLDivergence(nn.Module):

@@ -101,8 +101,9 @@ class PacedDistillation(PacedOptions, Method):
         )
         e = cross_entropy(student_logits, labels)
 
-        mask = self._hard(teacher, labels, self._thresholds.get("threshold", 0.0))
-        soft = mask * self._soft(teacher, labels, self._thresholds.get("cpl_threshold", 0.0))
+        mask = soft = self._hard(teacher, labels, self._thresholds.get("threshold", 0.0))
+        if self.parts.soft_weight:
+            soft = mask * self._soft(teacher, labels, self._thresholds["cpl_threshold"])
         valid = labels != IGNORE_INDEX
         kd = masked_mean(k, mask if self.weights_to == "ce" else soft, valid, normalise=self.normalise)
         ce = masked_mean(e, mask if self.weights_to == "kld" else soft, valid, normalise=self.normalise)

@@ -119,9 +119,7 @@ def hard_mask(options: PacedOptions, temperature: float) -> Weight:
 
 
 def soft_weight(options: PacedOptions, temperature: float) -> Weight:
-    """The weight c (CPL) of the mode."""
-    if not options.parts.soft_weight:
-        return Everything()
+    """The weight c (CPL), for the modes that have it."""
     return SoftWeight(TrueClass(temperature), options.settings.floor)
 
 

@@ -2,7 +2,7 @@
 
 from meddistill.models.adapter import SegmentationNetwork
 from meddistill.models.checkpoints import load_state, read_checkpoint
-from meddistill.models.factory import count_parameters, create_model
+from meddistill.models.factory import count_parameters, create_model, same_architecture
 from meddistill.models.names import list_models
 from meddistill.models.pcd_unet import PCDUNet
 from meddistill.models.spec import ModelSpec, load_model, load_weights, save_weights
@@ -18,5 +18,6 @@ __all__ = [
     "load_state",
     "load_weights",
     "read_checkpoint",
+    "same_architecture",
     "save_weights",
 ]

@@ -70,6 +70,23 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def same_architecture(first: nn.Module, second: nn.Module) -> bool:
+    """Whether two networks have the same weights by name and shape.
+
+    Distilling one into the other is then called self-distillation.
+
+    Example:
+        >>> same_architecture(create_model("pcd/unet", width=2), create_model("pcd/unet", width=2))
+        True
+        >>> same_architecture(create_model("pcd/unet", width=2), create_model("pcd/unet", width=4))
+        False
+    """
+    shapes = [
+        {name: tuple(value.shape) for name, value in net.state_dict().items()} for net in (first, second)
+    ]
+    return shapes[0] == shapes[1]
+
+
 def _build(
     entry: ModelName, in_channels: int, num_classes: int, dims: int, options: dict[str, Any]
 ) -> SegmentationNetwork:

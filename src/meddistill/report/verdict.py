@@ -17,15 +17,20 @@ _METHODS = {
 
 
 def method_name(content: RunContent) -> str:
-    """The method in words, with its mode, from the recipe.
+    """The method in words, with its mode; self-distillation when teacher and student are of one architecture.
 
     Example:
         >>> from pathlib import Path
         >>> method_name(RunContent(Path("r"), config={"method": {"name": "paced", "mode": "tpl_uncert"}}))
         'paced distillation (tpl_uncert)'
+        >>> kd = {"method": {"name": "distillation"}}
+        >>> method_name(RunContent(Path("r"), config=kd, model={"self_distillation": True}))
+        'self-distillation'
     """
     method = content.config.get("method")
     name = _METHODS.get(_name(method), _name(method)) or "an unknown method"
+    if content.model.get("self_distillation"):
+        name = name.removeprefix("knowledge ").replace("distillation", "self-distillation")
     mode = method.get("mode") if isinstance(method, Mapping) else None
     return f"{name} ({mode})" if mode else name
 

@@ -58,7 +58,7 @@ class Recorder(L.Callback):
         self.best_dice = state_dict["best_dice"]
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock of the epoch and note its learning rate, which the schedule changes before its end."""
+        """Start the clock and note the learning rate, which the schedule changes before the epoch ends."""
         self._epoch_started = time.perf_counter()
         self._rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 

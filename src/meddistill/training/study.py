@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +120,7 @@ def run_study(
         say(f"{len(done)} of {len(runs)} runs are finished already")
     failed: dict[str, str] = {}
     stop = threading.Event()
-    with ThreadPoolExecutor(jobs) as pool:
+    with _stopped_by_signals(), ThreadPoolExecutor(jobs) as pool:
         active: dict[Future[str | None], PlannedRun] = {}
         try:
             while waiting or active:
@@ -147,6 +149,24 @@ def _check_data(runs: list[PlannedRun]) -> None:
 
     for config in {repr(run.recipe.data): run.recipe.data for run in runs}.values():
         TaskData.from_config(config)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM end a study as Ctrl-C does, so that no training is left behind without its study."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _complete(run: PlannedRun) -> bool:

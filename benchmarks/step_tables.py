@@ -1,0 +1,142 @@
+"""From seconds per step to ratios, and ratios to text."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+COMPARISONS: dict[str, list[tuple[str, str, str]]] = {
+    "Noise": [("plain KD loop against itself", "kd/plain again", "kd/plain")],
+    "What distillation costs": [
+        ("KD / supervised, plain loop", "kd/plain", "supervised/plain"),
+        ("KD / supervised, meddistill method", "kd/method", "supervised/method"),
+        ("KD / supervised, meddistill shell", "kd/shell", "supervised/shell"),
+        ("P-CD / supervised, meddistill method", "pcd/method", "supervised/method"),
+        ("P-CD / supervised, meddistill shell", "pcd/shell", "supervised/shell"),
+        ("P-CD / KD, meddistill method", "pcd/method", "kd/method"),
+        ("P-CD / KD, meddistill shell", "pcd/shell", "kd/shell"),
+    ],
+    "Against the plain loop": [
+        ("supervised, meddistill method / plain", "supervised/method", "supervised/plain"),
+        ("supervised, meddistill shell / plain", "supervised/shell", "supervised/plain"),
+        ("KD, meddistill method / plain", "kd/method", "kd/plain"),
+        ("KD, meddistill shell / plain", "kd/shell", "kd/plain"),
+        ("KD, torchdistill / plain", "kd/torchdistill", "kd/plain"),
+    ],
+    "Against torchdistill": [
+        ("KD, meddistill method / torchdistill", "kd/method", "kd/torchdistill"),
+        ("KD, meddistill shell / torchdistill", "kd/shell", "kd/torchdistill"),
+    ],
+    "What the Lightning shell costs": [
+        ("supervised, shell / method", "supervised/shell", "supervised/method"),
+        ("KD, shell / method", "kd/shell", "kd/method"),
+        ("P-CD, shell / method", "pcd/shell", "pcd/method"),
+    ],
+}
+"""For each heading: what is compared, numerator and denominator."""
+
+
+def ratios(rounds: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Median and spread over the rounds of each comparison whose two loops were run.
+
+    Each ratio is formed within one round, so that a machine that slows down slows both sides.
+
+    Example:
+        >>> row = ratios([{"kd/plain": 2.0, "kd/method": 3.0}, {"kd/plain": 2.0, "kd/method": 4.0}])[0]
+        >>> row["what"], row["median"], row["low"], row["high"]
+        ('KD, meddistill method / plain', 1.75, 1.5, 2.0)
+    """
+    return [
+        {"group": group, "what": what, "of": above, "to": below, **_spread(rounds, above, below)}
+        for group, rows in COMPARISONS.items()
+        for what, above, below in rows
+        if above in rounds[0] and below in rounds[0]
+    ]
+
+
+def _spread(rounds: Sequence[Mapping[str, float]], above: str, below: str) -> dict[str, float]:
+    values = sorted(seconds[above] / seconds[below] for seconds in rounds)
+    quarter, _, three_quarters = statistics.quantiles(values, n=4, method="inclusive")
+    return {
+        "median": statistics.median(values),
+        "quarter": quarter,
+        "three_quarters": three_quarters,
+        "low": values[0],
+        "high": values[-1],
+    }
+
+
+def text_table(result: Mapping[str, Any]) -> str:
+    """The ratios and the parity of losses for a terminal."""
+    lines = [f"{'step time, ratio within a round':<42}{'median':>8}  {'middle half':<15}min–max"]
+    for group, rows in _grouped(result["ratios"]):
+        lines += ["", group]
+        lines += [
+            f"  {row['what']:<40}{row['median']:>8.3f}  {_iqr(row):<15}{_range(row):<15}" for row in rows
+        ]
+    lines += ["", "Loss of the first step: relative difference from the reference loop"]
+    for name, entry in result["parity"].items():
+        lines.append(f"  {name:<40}{entry['first_loss']:>12.8f}  {entry['relative_difference']:.1e}")
+    lines += [f"skipped {name}: {reason}" for name, reason in result["skipped"].items()]
+    return "\n".join(lines)
+
+
+def markdown_page(result: Mapping[str, Any]) -> str:
+    """The page docs/results/train-step.md, every number of it from `result`."""
+    hardware, settings = result["hardware"], result["settings"]
+    versions = ", ".join(f"{name} {version}" for name, version in hardware["versions"].items())
+    student, teacher = (_network(settings[who]) for who in ("student", "teacher"))
+    lines = [
+        "# Time of a training step",
+        "",
+        "<!-- Written by benchmarks/train_step.py --markdown; do not edit. -->",
+        "",
+        "Ratios of step times. benchmarks/README.md says what is compared and how to read it.",
+        "",
+        f"- Work: student {student}, teacher {teacher}, {settings['size']} px, batch {settings['batch']}, "
+        f"Adam, float32, T = {settings['temperature']}, seed {settings['seed']}.",
+        f"- Rounds: {settings['rounds']}, in each {settings['steps']} timed steps of every loop, "
+        "loops in a new order each round.",
+        f"- Machine: {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} threads; "
+        f"{hardware['platform']}.",
+        f"- Versions: Python {hardware['python']}, {versions}.",
+        f"- Command: `{hardware['command']}`",
+        "",
+        "| step time, ratio within a round | median | middle half | min–max |",
+        "|---|---|---|---|",
+    ]
+    for group, rows in _grouped(result["ratios"]):
+        lines.append(f"| **{group}** | | | |")
+        lines += [f"| {row['what']} | {row['median']:.3f} | {_iqr(row)} | {_range(row)} |" for row in rows]
+    lines += ["", *_parity_lines(result)]
+    lines += [f"\nNot measured: {name} ({reason})." for name, reason in result["skipped"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _parity_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    yield "Before timing, each loop's loss on the first batch was compared with that of a reference loop:"
+    yield ""
+    yield "| loop | reference | loss | relative difference |"
+    yield "|---|---|---|---|"
+    for name, entry in result["parity"].items():
+        difference = f"{entry['relative_difference']:.1e}"
+        yield f"| {name} | {entry['reference']} | {entry['first_loss']:.7f} | {difference} |"
+
+
+def _grouped(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    for group in dict.fromkeys(row["group"] for row in rows):
+        yield group, [row for row in rows if row["group"] == group]
+
+
+def _iqr(row: Mapping[str, float]) -> str:
+    return f"{row['quarter']:.3f}–{row['three_quarters']:.3f}"
+
+
+def _range(row: Mapping[str, float]) -> str:
+    return f"{row['low']:.3f}–{row['high']:.3f}"
+
+
+def _network(network: Mapping[str, Any]) -> str:
+    options = ", ".join(f"{name}={value}" for name, value in network["options"].items())
+    return f"{network['name']} ({options})" if options else str(network["name"])
