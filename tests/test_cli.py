@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -194,12 +193,25 @@ def test_report_is_written_again(runs, capfd):
     assert page.read_text(encoding="utf-8") == before
 
 
-def test_a_study_trains_every_row_once(tmp_path, capfd, monkeypatch):
-    monkeypatch.setitem(os.environ, "PYTHONWARNINGS", "ignore")
+class TrainsHere:
+    """Stands for the process that a study starts; trains in this one, which has everything loaded."""
+
+    def __init__(self, command: list[str], **_: object) -> None:
+        assert command[:3] == [sys.executable, "-m", "meddistill"]
+        self.code = run(command[3:])
+
+    def wait(self, timeout: float) -> int:
+        return self.code
+
+
+@pytest.mark.parametrize("trains", ["here", pytest.param("in processes", marks=pytest.mark.slow)])
+def test_a_study_trains_every_row_once(trains, tmp_path, capfd, monkeypatch):
+    if trains == "here":
+        monkeypatch.setattr("meddistill.training.study.subprocess.Popen", TrainsHere)
     rows = {"iid": {}, "kd": {"teacher": {"row": "iid"}, "method": {"name": "distillation"}}}
     recipe = write_recipe(tmp_path, study={"rows": rows, "baseline": "iid"}, training={"epochs": 1})
     out = tmp_path / "study"
-    first = said(capfd, "study", str(recipe), "-o", str(out))
+    first = said(capfd, "study", str(recipe), "-o", str(out), "--jobs", "2")
     assert "2 runs in" in first
     assert "[2/2] kd-s0 finished" in first
     weights = {name: (out / "runs" / name / "student.safetensors").stat() for name in ("iid-s0", "kd-s0")}
