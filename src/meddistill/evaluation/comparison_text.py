@@ -29,7 +29,7 @@ def comparison_markdown(comparison: Comparison) -> str:
     lines = [
         *scores,
         "",
-        "Mean over seeds of the mean over cases [95 % CI by group of cases] ± standard deviation over seeds.",
+        "Mean of the runs' means [95 % CI by group of cases] ± standard deviation over seeds.",
     ]
     if comparison.tests:
         lines += ["", *_tests(comparison)]

@@ -61,7 +61,7 @@ def has_cases(folder: RunFolder, split: str) -> bool:
 
 
 def check_same_split(folder: RunFolder, data: TaskData) -> None:
-    """Refuse data that are not divided as they were when the run began: training cases could be scored as test.
+    """Refuse data that are not divided as when the run began: training cases could be scored as test.
 
     Raises:
         RunError: a split has other cases now.

@@ -46,7 +46,7 @@ def lightning_precision(precision: str, accelerator: str) -> str:
 
 
 def device_for(accelerator: str) -> torch.device:
-    """The device of a recipe's `training.accelerator`: `auto` takes what the machine has, the CPU if nothing else.
+    """The device of a recipe's `training.accelerator`: `auto` takes what the machine has, else the CPU.
 
     Example:
         >>> device_for("cpu")

@@ -29,8 +29,8 @@ def compare_folders(folders: Sequence[Path], *, metrics: Sequence[str] = TABLE_M
     Folders called `ROW-sSEED` are seeds of one row; rows are paired seed by seed.
 
     Raises:
-        RunError: fewer than two rows, a folder that is given twice, is no run or has no test scores, runs of one
-            row that differ in more than the seed, or runs scored on different cases.
+        RunError: fewer than two rows, a folder that is given twice, is no run or has no test scores, runs of
+            one row that differ in more than the seed, or runs scored on different cases.
     """
     rows: dict[str, list[Path]] = {}
     for folder in folders:
