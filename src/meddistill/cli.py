@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -113,14 +112,17 @@ def train(
 
     checked = load_recipe(recipe, _overrides(context), row=row)
     from meddistill.report import write_report
+    from meddistill.training.claim import has_cases, is_first_process
     from meddistill.training.evaluate import evaluate as evaluate_run
     from meddistill.training.fit import fit
 
     run = fit(checked, out, resume=resume)
-    if int(os.environ.get("LOCAL_RANK", "0")) != 0:
+    if not is_first_process():
         return
-    summary = evaluate_run(run.root)
-    _print_summary(summary, "test")
+    if has_cases(run, "test"):
+        _print_summary(evaluate_run(run.root), "test")
+    else:
+        print("no test split: nothing was scored")
     print(f"report: {write_report(run)}")
 
 
@@ -222,6 +224,7 @@ def predict(
     folder: Annotated[Path, typer.Argument(help="Images, searched recursively.")],
     out: OutOption,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that are there.")] = False,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
 ) -> None:
     """Write a mask, at the original size, for every image of a folder.
 
@@ -229,7 +232,7 @@ def predict(
     """
     from meddistill.deploy.predict import predict as predict_folder
 
-    masks = predict_folder(run, folder, out, overwrite=overwrite)
+    masks = predict_folder(run, folder, out, overwrite=overwrite, device=device)
     print(f"{len(masks)} masks in {out}")
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meddistill.config import load_recipe, parse_overrides, recipe_to_yaml
 from meddistill.config.load import check_recipe, merge, parse_yaml, shipped_recipes
@@ -140,3 +142,9 @@ def test_a_recipe_that_is_a_list_is_refused(tmp_path):
     file.write_text("- 1\n")
     with pytest.raises(ConfigError, match="must be a mapping"):
         load_recipe(str(file))
+
+
+@given(st.text(alphabet="0123456789.eE+-_ :#'\"ynotrue~", min_size=1))
+def test_any_text_survives_being_written_and_read(text):
+    recipe = check_recipe(minimal(name=text))
+    assert check_recipe(parse_yaml(recipe_to_yaml(recipe), "test")) == recipe

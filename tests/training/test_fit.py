@@ -9,6 +9,10 @@ from safetensors.torch import load_file
 
 from meddistill.config.load import check_recipe
 from meddistill.errors import ConfigError, RunError, TeacherError
+from meddistill.evaluation import Gallery
+from meddistill.files import write_json
+from meddistill.training.claim import claimed, is_first_process
+from meddistill.training.evaluate import evaluate
 from meddistill.training.fit import fit
 from meddistill.training.module import DistillationModule
 from meddistill.training.run_folder import RunFolder, read_json
@@ -155,3 +159,60 @@ def test_the_learning_rate_follows_its_schedule(tmp_path, scheduler, rates):
     training = {"epochs": 4, "lr": 1e-3, "scheduler": scheduler, "step_epochs": 2, "step_factor": 0.1}
     run = fit(tiny_recipe(training=training), tmp_path / "run")
     assert [float(row["lr"]) for row in history(run)] == pytest.approx(rates, rel=1e-4)
+
+
+def test_a_run_that_stopped_early_does_not_train_on_when_resumed(tmp_path):
+    recipe = tiny_recipe(training={"epochs": 30, "patience": 1, "lr": 1e-12})
+    run = fit(recipe, tmp_path / "run")
+    rows, weights = history(run), run.last_weights.read_bytes()
+    assert len(rows) < 30
+    run.write_state(state="running")  # as if killed just before the end was written
+    fit(recipe, tmp_path / "run", resume=True)
+    assert run.finished
+    assert history(run) == rows
+    assert run.last_weights.read_bytes() == weights
+
+
+def test_data_divided_otherwise_are_refused_when_resuming_and_evaluating(tmp_path):
+    run = fit(tiny_recipe(), tmp_path / "run")
+    described = read_json(run.environment)
+    described["split_cases"]["test"][0] = "another"
+    write_json(run.environment, described)
+    with pytest.raises(RunError, match=r"the test split has changed .* \(2 cases, first another\)"):
+        evaluate(run.root)
+    run.write_state(state="running")
+    with pytest.raises(RunError, match="the test split has changed"):
+        fit(tiny_recipe(), tmp_path / "run", resume=True)
+
+
+def test_a_last_batch_of_one_case_joins_the_one_before(tmp_path):
+    """16 training cases in batches of 5; a network that pools to one value cannot normalise a single case."""
+    model = {"name": "smp/deeplabv3plus", "options": {"encoder_name": "resnet18"}}
+    run = fit(tiny_recipe(model=model, training={"epochs": 1, "batch_size": 5}), tmp_path / "run")
+    assert run.finished
+
+
+def test_a_teacher_that_is_bare_weights_teaches_and_is_shown(tmp_path, teacher_run):
+    torch.save(load_file(teacher_run.weights), tmp_path / "teacher.pt")
+    teacher = {
+        "path": str(tmp_path / "teacher.pt"),
+        "model": {"name": "pcd/unet", "options": {"width": 4}},
+        "mean": [0.5],
+        "std": [0.25],
+    }
+    run = fit(tiny_recipe(teacher=teacher, method={"name": "distillation"}), tmp_path / "run")
+    evaluate(run.root)
+    assert Gallery.load(run.gallery()).teacher is not None
+
+
+def test_one_process_at_a_time_in_a_folder(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    with claimed(run), pytest.raises(RunError, match="in use by another training"), claimed(run):
+        pass
+
+
+@pytest.mark.parametrize("number", ["RANK", "SLURM_PROCID", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK"])
+def test_only_the_first_process_of_all_writes(monkeypatch, number):
+    assert is_first_process()
+    monkeypatch.setenv(number, "1")
+    assert not is_first_process()

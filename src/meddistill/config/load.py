@@ -22,13 +22,15 @@ class _Loader(yaml.SafeLoader):
     """Safe loader that reads `3e-3` as the number it is (YAML 1.1 calls it text)."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(\d[\d_]*)(\.\d*)?([eE][-+]?\d+)$|^[-+]?(\d[\d_]*)?\.\d+([eE][-+]?\d+)?$|^[-+]?\.(inf|nan)$"
-    ),
-    list("-+0123456789."),
+class _Dumper(yaml.SafeDumper):
+    """Safe dumper that quotes what `_Loader` would take for a number."""
+
+
+_FLOAT = re.compile(
+    r"^[-+]?(\d[\d_]*)(\.\d*)?([eE][-+]?\d+)$|^[-+]?(\d[\d_]*)?\.\d+([eE][-+]?\d+)?$|^[-+]?\.(inf|nan)$"
 )
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
 def parse_yaml(text: str, origin: str) -> Any:
@@ -232,7 +234,7 @@ def _check_study(recipe: Recipe) -> None:
 
 def recipe_to_yaml(recipe: Recipe) -> str:
     """The complete recipe, defaults included, as YAML."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _one_line(kind: type[BaseModel], error: ErrorDetails) -> str:

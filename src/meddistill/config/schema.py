@@ -63,12 +63,13 @@ SourceConfig = Annotated[
 class SplitConfig(Section):
     """How cases are divided: by JSON lists, by the source's own column, or by fractions.
 
-    `carve` cuts further splits out of `train`, as fractions of its groups.
+    `carve` cuts further splits out of `train`, as fractions of its groups. Lists are looked for as given,
+    then below the root of the source.
     """
 
     files: dict[Literal["train", "selection", "calibration", "test"], str] | None = None
     fractions: dict[Literal["train", "selection", "calibration", "test"], Fraction] | None = None
-    carve: dict[Literal["selection", "calibration"], Fraction] = Field(default_factory=dict)
+    carve: dict[Literal["selection", "calibration"], Fraction] | None = None
     seed: NotNegative = 0
 
 
@@ -91,13 +92,20 @@ class ModelConfig(Section):
 
 
 class TeacherConfig(Section):
-    """The teacher: a run folder or weight file (`path`), or in a study the row that trains it (`row`)."""
+    """The teacher: a run folder or weight file (`path`), or in a study the row that trains it (`row`).
+
+    `model` names its network when the file does not; `mean` and `std` normalise its images, `size` is its
+    resolution when it is not the student's, `class_map` its order of classes; below the Dice `floor` it is
+    refused.
+    """
 
     path: str | None = None
     row: str | None = None
     model: ModelConfig | None = None
     mean: list[float] | None = None
     std: list[Annotated[float, Field(gt=0.0)]] | None = None
+    size: list[Positive] | None = None
+    class_map: list[NotNegative] | None = None
     floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
 
 

@@ -19,8 +19,9 @@ class EpochSampler(Sampler[list[Key]]):
 
     The global batch k is `order[k * B : (k + 1) * B]`, and each of the processes takes a contiguous part of
     it, so that together they see what a single process would. The last batch may be smaller; with several
-    processes it is filled up from the start of the order until it divides evenly. There is no hidden state: a
-    resumed run that sets the epoch sees the same batches.
+    processes it is filled up from the start of the order until it divides evenly. A last batch of a single
+    case joins the one before it when shuffling, because batch normalisation cannot train on one case. There
+    is no hidden state: a resumed run that sets the epoch sees the same batches.
 
     Args:
         num_cases: size of the data set.
@@ -76,17 +77,24 @@ class EpochSampler(Sampler[list[Key]]):
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        return -(-self.num_cases // self.batch_size)
+        return len(self._starts())
 
     def __iter__(self) -> Iterator[list[Key]]:
         """One pass over this process's part of every batch."""
         order = self._order()
-        for start in range(0, self.num_cases, self.batch_size):
-            batch = order[start : start + self.batch_size]
+        starts = self._starts()
+        for start, end in zip(starts, [*starts[1:], self.num_cases], strict=True):
+            batch = order[start:end]
             batch += [order[k % self.num_cases] for k in range(-len(batch) % self.world_size)]
             part = len(batch) // self.world_size
             mine = batch[self.rank * part : (self.rank + 1) * part]
             yield [(self.epoch, index) for index in mine]
+
+    def _starts(self) -> list[int]:
+        """Where each global batch begins in the order."""
+        starts = list(range(0, self.num_cases, self.batch_size))
+        single = self.shuffle and self.batch_size > 1 and self.num_cases % self.batch_size == 1
+        return starts[:-1] if single and len(starts) > 1 else starts
 
     def _order(self) -> list[int]:
         if not self.shuffle:

@@ -26,7 +26,11 @@ def comparison_markdown(comparison: Comparison) -> str:
             for name in names
         ),
     )
-    lines = [*scores, "", "Mean over cases [95 % CI by group of cases] ± standard deviation over seeds."]
+    lines = [
+        *scores,
+        "",
+        "Mean of the runs' means [95 % CI by group of cases] ± standard deviation over seeds.",
+    ]
     if comparison.tests:
         lines += ["", *_tests(comparison)]
     return "\n".join(lines) + "\n"

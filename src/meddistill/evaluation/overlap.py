@@ -76,6 +76,9 @@ def check_maps(prediction: Tensor, label: Tensor, num_classes: int) -> None:
     """
     if num_classes < 1:
         raise ConfigError(f"num_classes is {num_classes}; it must be at least 1")
+    for name, values in (("prediction", prediction), ("label", label)):
+        if not isinstance(values, Tensor):
+            raise DataError(f"{name} is a {type(values).__name__}, not a tensor; torch.as_tensor makes one")
     if prediction.shape != label.shape or label.ndim < 2:
         raise DataError(
             f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} must both be (B, *S)"

@@ -55,7 +55,10 @@ def label_smoothing_map(
     """
     check_count("num_classes", num_classes)
     if labels.ndim not in (3, 4):
-        raise ValueError(f"labels {tuple(labels.shape)} are no maps: expected (B, H, W) or (B, D, H, W)")
+        raise ValueError(
+            f"labels {tuple(labels.shape)} are no maps: expected (B, H, W) or (B, D, H, W); "
+            "paced distillation without maps takes mode 'tpl', which masks no boundaries"
+        )
     dims = labels.ndim - 1
     profile = _gaussian(kernel_size, check_positive("sigma", sigma))
     middle = profile[kernel_size // 2] ** dims

@@ -18,7 +18,8 @@ from meddistill.methods.checks import require_teacher, term_weights
 class Distillation(Method):
     """L = mean_i k_i + mean_i e_i: divergence from the teacher plus cross-entropy, over the labelled pixels.
 
-    When teacher and student share their architecture this is self-distillation.
+    When teacher and student share their architecture this is self-distillation. With "sum" and C classes the
+    divergence weighs C times more against the cross-entropy than in the released P-CD code.
 
     Args:
         temperature: of the divergence k; the released P-CD code uses 4.5.

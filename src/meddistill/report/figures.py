@@ -12,7 +12,7 @@ from meddistill.report.svg import DASHES, INK, MUTED, SERIES, Drawing, Picture, 
 Points = list[tuple[float, float]]
 PACING_COLUMNS = {
     "threshold": "threshold",
-    "cpl_threshold": "label threshold (cpl)",
+    "cpl_threshold": "soft-weight threshold (cpl)",
     "share_in_use": "share of pixels in use",
 }
 

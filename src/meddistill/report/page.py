@@ -176,7 +176,7 @@ def _epochs(content: RunContent) -> str:
     done, best = to_number(content.state.get("epochs_done")), _best_epoch(content)
     parts = [
         f"{done:.0f} epochs" if done is not None else "",
-        f"epoch {best:.0f} chosen" if best is not None else "",
+        f"epoch {best:.0f} chosen, counted from 0" if best is not None else "",
     ]
     return ", ".join(part for part in parts if part)
 

@@ -57,6 +57,12 @@ class Recorder(L.Callback):
         self.best_epoch = state_dict["best_epoch"]
         self.best_dice = state_dict["best_dice"]
 
+    @property
+    def exhausted(self) -> bool:
+        """True when the selection Dice has not improved for `patience` epochs."""
+        patience = self.config.patience
+        return patience is not None and len(self.rows) - 1 - self.best_epoch >= patience
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock and note the learning rate, which the schedule changes before the epoch ends."""
         self._epoch_started = time.perf_counter()
@@ -78,8 +84,7 @@ class Recorder(L.Callback):
         self._write_checkpoint(trainer)
         if trainer.is_global_zero:
             self._write_readable(trainer)
-        patience = self.config.patience
-        if patience is not None and trainer.current_epoch - self.best_epoch >= patience:
+        if self.exhausted:
             trainer.should_stop = True
 
     def _row(self, trainer: L.Trainer, module: DistillationModule) -> dict[str, float]:

@@ -12,12 +12,14 @@ from pathlib import Path
 from meddistill.config import Recipe
 from meddistill.config.load import read_recipe_mapping
 from meddistill.errors import RunError
-from meddistill.training.run_folder import RunFolder
+from meddistill.training.data import TaskData
+from meddistill.training.run_folder import RunFolder, read_json
 
 
 def is_first_process() -> bool:
-    """Whether this process writes the folder; under DDP the launcher numbers its children."""
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
+    """Whether this process writes the folder: the first of all, however the launcher numbers them."""
+    numbers = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK")
+    return all(os.environ.get(number, "0") == "0" for number in numbers)
 
 
 def already_done(folder: RunFolder, recipe: Recipe, *, resume: bool) -> bool:
@@ -51,6 +53,27 @@ def _check_same_recipe(folder: RunFolder, recipe: Recipe) -> None:
             f"{folder.root} was started with another recipe (different: {', '.join(changed)}); "
             "resume it with the same one, or give another folder with --out"
         )
+
+
+def has_cases(folder: RunFolder, split: str) -> bool:
+    """Whether the run's data had cases in `split`."""
+    return bool(read_json(folder.environment)["split_cases"].get(split))
+
+
+def check_same_split(folder: RunFolder, data: TaskData) -> None:
+    """Refuse data that are not divided as when the run began: training cases could be scored as test.
+
+    Raises:
+        RunError: a split has other cases now.
+    """
+    before = read_json(folder.environment)["split_cases"]
+    for split, cases in data.split.cases.items():
+        different = {case.id for case in cases} ^ set(before.get(split, []))
+        if different:
+            raise RunError(
+                f"the {split} split has changed since {folder.root} was begun ({len(different)} cases, first "
+                f"{min(different)}); restore the data, or train again in a new folder"
+            )
 
 
 def check_writable(root: Path) -> None:

@@ -78,9 +78,9 @@ def divide(config: DataConfig, source: Source) -> Split:
         for name, file in (config.splits.files or {}).items()
     }
     fractions = {str(name): share for name, share in (config.splits.fractions or {}).items()}
-    carve = {str(name): share for name, share in config.splits.carve.items()}
+    carve = {str(name): share for name, share in (config.splits.carve or {}).items()}
     return split_cases(
-        source, files=files or None, fractions=fractions or None, carve=carve, seed=config.splits.seed
+        source, files=files or None, fractions=fractions or None, carve=carve or None, seed=config.splits.seed
     )
 
 
@@ -131,15 +131,19 @@ class TaskData:
                 raise DataError(
                     f"the {split} split has no cases; set data.splits (now: {self.split.note or 'nothing'})"
                 )
+            used = sum(cache.images.nbytes + cache.labels.nbytes for cache in self._caches())
             cache = CaseCache(
                 self.source,
                 cases,
                 size=tuple(self.config.size),
                 interpolation=self.config.interpolation,
-                budget_bytes=self.config.memory_mb * 2**20,
+                budget_bytes=max(0, self.config.memory_mb * 2**20 - used),
             )
             self._sets[split] = CaseDataset(cache)
         return self._sets[split]
+
+    def _caches(self) -> list[CaseCache]:
+        return [dataset.cache for dataset in self._sets.values()]
 
     def decode(self) -> None:
         """Decode every split now, so that a damaged file is found before anything is trained.

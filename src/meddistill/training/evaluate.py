@@ -10,10 +10,12 @@ from meddistill.config.load import check_recipe, read_recipe_mapping
 from meddistill.errors import RunError, unknown_name
 from meddistill.evaluation import make_gallery, score_cases, summarise
 from meddistill.files import write_json
+from meddistill.methods import create_method
 from meddistill.models import load_model
-from meddistill.teachers import load_teacher
+from meddistill.training.claim import check_same_split
 from meddistill.training.data import TaskData
-from meddistill.training.hardware import default_device
+from meddistill.training.hardware import device_for
+from meddistill.training.preparation import teacher_for
 from meddistill.training.run_folder import RunFolder, read_json
 
 
@@ -40,7 +42,8 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
         again: score again and replace the files.
 
     Raises:
-        RunError: not a finished run, or a split without cases.
+        RunError: not a finished run, a split without cases, or data that were divided otherwise in training.
+        TeacherError: the teacher is gone or no longer fits.
     """
     folder = RunFolder(Path(run))
     recipe = read_recipe(folder)
@@ -54,8 +57,10 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     data = TaskData.from_config(recipe.data)
     if not data.split.cases.get(split):
         raise RunError(unknown_name("split", split, [n for n, cases in data.split.cases.items() if cases]))
+    check_same_split(folder, data)
     spec, student = load_model(folder.weights)
-    device = default_device()
+    teacher = teacher_for(recipe, create_method(**recipe.method), spec)
+    device = device_for(recipe.training.accelerator)
     student.to(device).eval()
     loader = data.loader(split, batch_size=recipe.training.batch_size)
     table, reliability = score_cases(
@@ -66,9 +71,8 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
         device=device,
     )
     table.write_csv(folder.scores(split))
-    teacher = None
-    if recipe.teacher.path is not None and Path(recipe.teacher.path).exists():
-        teacher = load_teacher(recipe.teacher.path).to(device)
+    if teacher is not None:
+        teacher.to(device)
     gallery = make_gallery(student, teacher, data.dataset(split), table)
     gallery.save(folder.gallery(split))
     summary = summarise(table, reliability, seed=recipe.seed)

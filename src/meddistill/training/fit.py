@@ -20,7 +20,13 @@ from meddistill.files import write_json, write_text
 from meddistill.methods import create_method
 from meddistill.models import ModelSpec, count_parameters, same_architecture
 from meddistill.training.callbacks import EpochProgress, Recorder, restore_torch_state
-from meddistill.training.claim import already_done, check_writable, claimed, is_first_process
+from meddistill.training.claim import (
+    already_done,
+    check_same_split,
+    check_writable,
+    claimed,
+    is_first_process,
+)
 from meddistill.training.data import TaskData
 from meddistill.training.hardware import describe, lightning_precision
 from meddistill.training.module import DistillationModule
@@ -78,7 +84,12 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     with claimed(folder) if is_first_process() else contextlib.nullcontext():
         if is_first_process() and prepared is not None:
             _begin(folder, recipe, data, spec, module, prepared)
-        _train(trainer, module, data, recipe, checkpoint=folder.checkpoint if resumed is not None else None)
+        if resumed is not None:
+            check_same_split(folder, data)
+            recorder.load_state_dict(resumed["callbacks"][recorder.state_key])
+        if not recorder.exhausted:
+            checkpoint = folder.checkpoint if resumed is not None else None
+            _train(trainer, module, data, recipe, checkpoint=checkpoint)
         if trainer.is_global_zero:
             ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             folder.write_state(state="finished", finished_at=ended)
@@ -172,15 +183,16 @@ def _train(
     trainer: L.Trainer, module: DistillationModule, data: TaskData, recipe: Recipe, *, checkpoint: Path | None
 ) -> None:
     config = recipe.training
-    part = {"rank": trainer.global_rank, "world_size": trainer.world_size}
     training = data.training_loader(
-        batch_size=config.batch_size, seed=recipe.seed, workers=config.workers, **part
+        batch_size=config.batch_size,
+        seed=recipe.seed,
+        workers=config.workers,
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
     )
-    selection = (
-        data.loader("selection", batch_size=config.batch_size, **part)
-        if data.split.cases.get("selection")
-        else None
-    )
+    # Every process scores the whole selection split: shares of it would have to be filled up to equal sizes.
+    has_selection = bool(data.split.cases.get("selection"))
+    selection = data.loader("selection", batch_size=config.batch_size) if has_selection else None
     with _quiet():
         try:
             trainer.fit(

@@ -45,11 +45,18 @@ def lightning_precision(precision: str, accelerator: str) -> str:
     return "bf16-mixed" if wanted else "32-true"
 
 
-def default_device() -> torch.device:
-    """The accelerator if there is one, else the CPU."""
-    if torch.cuda.is_available():
+def device_for(accelerator: str) -> torch.device:
+    """The device of a recipe's `training.accelerator`: `auto` takes what the machine has, else the CPU.
+
+    Example:
+        >>> device_for("cpu")
+        device(type='cpu')
+    """
+    if accelerator in ("auto", "gpu") and torch.cuda.is_available():
         return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if accelerator in ("auto", "mps") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
 
 
 def command_line() -> str:

@@ -26,7 +26,7 @@ def inspect_data(
     Args:
         data: a class-folder tree, a `.csv` manifest, or a recipe. A tree's own `splits/*.json` lists (with
             `train`, `val`, `selection` or `test` in their names) are used when no `files` are given.
-        files: JSON lists by split name.
+        files: JSON lists by split name, as given or below the folder.
         overrides: for a recipe, values laid over it; for a folder or manifest, options of its source.
 
     Raises:
@@ -38,7 +38,8 @@ def inspect_data(
         raise ConfigError(f"{data} does not exist; give a folder, a .csv manifest or a recipe")
     if path.is_dir():
         source = _source({"kind": "folder", "root": data}, overrides)
-        lists = dict(files or {}) or _own_lists(path)
+        given = {name: file if file.is_file() else path / file for name, file in (files or {}).items()}
+        lists = given or _own_lists(path)
         return inspect_source(source, split_cases(source, files=lists) if lists else None)
     if path.suffix == ".csv":
         source = _source({"kind": "manifest", "file": data}, overrides)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -55,7 +54,6 @@ class DistillationModule(L.LightningModule):
         self._train_means: dict[str, MeanMetric] = {}
         self.selection_loss = MeanMetric()
         self.selection_dice = MeanMetric()
-        self.prepared: Mapping[str, Any] | None = None
 
     @property
     def teacher(self) -> Teacher | None:

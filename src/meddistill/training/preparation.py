@@ -44,7 +44,14 @@ def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | No
     if config.model is not None:
         shape = {"in_channels": spec.in_channels, "num_classes": spec.num_classes, "dims": spec.dims}
         given = {"model": config.model.name, **shape, **config.model.options}
-    teacher = load_teacher(config.path, mean=config.mean, std=config.std, **given)
+    teacher = load_teacher(
+        config.path,
+        mean=config.mean,
+        std=config.std,
+        size=config.size,
+        class_map=config.class_map,
+        **given,
+    )
     teacher.check_fits(num_classes=spec.num_classes, in_channels=spec.in_channels)
     return teacher
 
@@ -73,8 +80,7 @@ def prepare(
     check = teacher.check(loader, num_classes=data.num_classes, floor=recipe.teacher.floor)
     calibration = None
     if data.split.cases.get("calibration"):
-        kept = list(batches("calibration"))
-        calibration = fit_temperature(lambda: kept, criterion=recipe.training.calibration)
+        calibration = fit_temperature(lambda: batches("calibration"), criterion=recipe.training.calibration)
     elif method.needs_teacher_temperature:
         raise TeacherError(
             "confidence_temperature: calibrate needs a calibration split; set data.splits.carve.calibration "

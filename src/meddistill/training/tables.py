@@ -11,6 +11,7 @@ from meddistill.errors import RunError
 from meddistill.evaluation import Comparison, compare_runs
 from meddistill.files import write_json, write_text
 from meddistill.report import ComparedRun, write_comparison
+from meddistill.training.evaluate import read_recipe
 from meddistill.training.hardware import command_line
 from meddistill.training.run_folder import RunFolder, read_json
 from meddistill.training.study import PlannedRun
@@ -25,20 +26,43 @@ TABLE_METRICS = ("dice", "dice_both_empty_1", "iou", "hd95", "ece")
 def compare_folders(folders: Sequence[Path], *, metrics: Sequence[str] = TABLE_METRICS) -> Comparison:
     """Compare run folders on their test scores; the first folder's row is the baseline.
 
-    Folders called `ROW-sSEED` are seeds of one row.
+    Folders called `ROW-sSEED` are seeds of one row; rows are paired seed by seed.
 
     Raises:
-        RunError: fewer than two rows, a folder that is no run or has no test scores, or runs scored on
-            different cases.
+        RunError: fewer than two rows, a folder that is given twice, is no run or has no test scores, runs of
+            one row that differ in more than the seed, or runs scored on different cases.
     """
     rows: dict[str, list[Path]] = {}
     for folder in folders:
         if not RunFolder(folder).config.is_file():
             raise RunError(f"{folder} is not a run folder: config.yaml is missing")
-        rows.setdefault(_SEED.sub("", folder.resolve().name), []).append(folder)
+        row = rows.setdefault(_SEED.sub("", folder.resolve().name), [])
+        if folder.resolve() in row:
+            raise RunError(f"{folder} is given twice; name each run once")
+        row.append(folder.resolve())
     if len(rows) < 2:
         raise RunError("compare needs the runs of at least two rows, for example runs/iid-s0 runs/kd-s0")
+    for name, row in rows.items():
+        row.sort(key=lambda folder: int(folder.name.rpartition("-s")[2]) if _SEED.search(folder.name) else 0)
+        _check_row(name, row)
     return compare_runs(rows, baseline=next(iter(rows)), metrics=metrics)
+
+
+def _check_row(row: str, folders: Sequence[Path]) -> None:
+    """Refuse runs of one row that differ in more than their seed and, with it, their teacher."""
+    first, *others = (_without_seed(read_recipe(RunFolder(folder))) for folder in folders)
+    for folder, recipe in zip(folders[1:], others, strict=True):
+        changed = [name for name in Recipe.model_fields if getattr(recipe, name) != getattr(first, name)]
+        if changed:
+            raise RunError(
+                f"{folders[0]} and {folder} are both called {row!r} but differ in {', '.join(changed)}; "
+                "only runs that differ in the seed are averaged, so rename one"
+            )
+
+
+def _without_seed(recipe: Recipe) -> Recipe:
+    teacher = recipe.teacher.model_copy(update={"path": None})
+    return recipe.model_copy(update={"seed": 0, "teacher": teacher})
 
 
 def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[Comparison, Path]:
