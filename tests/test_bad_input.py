@@ -339,7 +339,7 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     ("compare with no run", compare_what_is_no_run, ["kd", "not a run folder"]),
     ("compare with an unscored run", compare_unscored, ["kd", "evaluate"]),
     ("compare one run", on_run("compare", "RUN"), ["two rows"]),
-    ("compare one run twice", on_run("compare", "RUN", "RUN"), ["two rows"]),
+    ("compare one run twice", on_run("compare", "RUN", "RUN"), ["run", "given twice"]),
 ]
 
 
