@@ -65,7 +65,7 @@ def test_workers_change_nothing(cache, transform):
     dataset = CaseDataset(cache, transform=transform, seed=1)
     runs = []
     for workers in (0, 2):
-        loader = make_loader(dataset, batch_size=4, shuffle=True, seed=3, workers=workers)
+        loader = make_loader(dataset, batch_size=3, shuffle=True, seed=3, workers=workers)
         for epoch in (0, 1):
             loader.batch_sampler.set_epoch(epoch)
             runs.append(list(loader))

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from meddistill.errors import ConfigError, DataError
@@ -66,6 +66,7 @@ def test_undefined_scores_are_left_out():
 
 @settings(deadline=None, max_examples=30)
 @given(values=st.lists(st.floats(0, 1), min_size=3, max_size=20), seed=st.integers(0, 99))
+@example(values=[0.0, 0.0, 2.9e-145], seed=0)
 def test_interval_lies_within_the_values(values, seed):
     low, high = bootstrap_ci(values, resamples=100, seed=seed)
     assert min(values) - 1e-12 <= low <= high <= max(values) + 1e-12

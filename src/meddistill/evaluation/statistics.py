@@ -220,10 +220,11 @@ def _bca_tails(tails: Values, replicates: Values, members: list[Values], statist
     below = np.mean(replicates < observed) + np.mean(replicates == observed) / 2
     jackknife = _leave_one_out(members, statistic)
     deviation = jackknife.mean() - jackknife
-    spread = np.sum(deviation**2)
-    if spread == 0 or not 0 < below < 1:
+    largest = np.abs(deviation).max()
+    if largest == 0 or not 0 < below < 1:
         return tails
-    acceleration = np.sum(deviation**3) / (6 * spread**1.5)
+    deviation = deviation / largest  # the acceleration has no unit; tiny scores must not underflow in it
+    acceleration = np.sum(deviation**3) / (6 * np.sum(deviation**2) ** 1.5)
     bias = ndtri(below)
     shifted = bias + ndtri(tails)
     adjusted: Values = ndtr(bias + shifted / (1 - acceleration * shifted))
