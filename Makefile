@@ -38,5 +38,5 @@ bench: $(VENV)/.ready ## step times against other loops, see benchmarks/README.m
 	$(BIN)/python benchmarks/train_step.py
 
 clean:
-	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
