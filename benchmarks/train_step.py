@@ -11,6 +11,7 @@ import argparse
 import gc
 import json
 import random
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -76,6 +77,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         rounds.append(seconds)
         print(f"round {number + 1}/{settings.rounds}", file=sys.stderr, flush=True)
     hardware = describe()
+    hardware["command"] = shlex.join(["python", "benchmarks/train_step.py", *sys.argv[1:]])
     hardware["versions"]["torchdistill"] = torchdistill_version() or "not installed"
     return {
         "hardware": hardware,
