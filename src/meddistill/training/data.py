@@ -174,16 +174,9 @@ class TaskData:
             world_size=world_size,
         )
 
-    def loader(self, split: str, *, batch_size: int, rank: int = 0, world_size: int = 1) -> DataLoader[Any]:
+    def loader(self, split: str, *, batch_size: int) -> DataLoader[Any]:
         """Batches of a split in order, without augmentation."""
-        return make_loader(
-            self.dataset(split),
-            batch_size=batch_size,
-            shuffle=False,
-            seed=0,
-            rank=rank,
-            world_size=world_size,
-        )
+        return make_loader(self.dataset(split), batch_size=batch_size, shuffle=False, seed=0)
 
     def fingerprint(self) -> str:
         """SHA-256 over the decoded content of every split that was read, and which case is in which split."""

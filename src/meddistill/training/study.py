@@ -92,7 +92,7 @@ def _in_order(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _planned(row: str, seed: int, rows: Mapping[str, Mapping[str, Any]], out: Path) -> PlannedRun:
-    mapping = merge(rows[row], {"seed": seed, "name": rows[row]["name"]})
+    mapping = merge(rows[row], {"seed": seed})
     needs = _teacher_row(mapping)
     if needs is not None:
         mapping = merge(mapping, {"teacher": {"row": None, "path": str(out / "runs" / f"{needs}-s{seed}")}})

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from meddistill.data.case import Case
-from meddistill.data.images import read_image, read_mask, strip_ending
+from meddistill.data.images import read_mask, strip_ending
 from meddistill.data.sources.scan import (
+    FlatImages,
     Unlabelled,
     check_channels,
     check_choice,
@@ -27,7 +28,7 @@ _MASK = re.compile(r"^(?P<image>.+)_mask(_\d+)?$")
 
 
 @dataclass(frozen=True)
-class FolderSource:
+class FolderSource(FlatImages):
     """Images in class folders, each beside its binary masks `<name>_mask`, `<name>_mask_1`, ...
 
     Several masks of one image are merged by union. The folder is the stratum (nested folders join with `/`),
@@ -80,20 +81,6 @@ class FolderSource:
     def class_names(self) -> tuple[str, ...]:
         """Background and lesion."""
         return ("background", "lesion")
-
-    @property
-    def in_channels(self) -> int:
-        """The number of channels asked for."""
-        return self.channels
-
-    @property
-    def dims(self) -> int:
-        """Always 2."""
-        return 2
-
-    def read_image(self, case: Case) -> npt.NDArray[np.generic]:
-        """The image as (C, H, W); see `meddistill.data.images.read_image`."""
-        return read_image(image_of(case), self.channels)
 
     def read_label(self, case: Case) -> npt.NDArray[np.int16]:
         """The union of the masks as (H, W) with 0 and 1; all ignored for an unlabelled case.

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from meddistill.data.case import SPLITS, Case
-from meddistill.data.images import image_endings, is_image, read_image, read_indices, strip_ending
-from meddistill.data.sources.scan import check_channels, ignored_label, image_of, listed
+from meddistill.data.images import image_endings, is_image, read_indices, strip_ending
+from meddistill.data.sources.scan import FlatImages, check_channels, ignored_label, image_of, listed
 from meddistill.errors import ConfigError, DataError, unknown_name
 
 COLUMNS = ("image", "label", "group", "split", "weak")
@@ -20,7 +20,7 @@ COLUMNS = ("image", "label", "group", "split", "weak")
 
 
 @dataclass(frozen=True)
-class ManifestSource:
+class ManifestSource(FlatImages):
     r"""The cases of a CSV with the columns image, label, group, split and weak.
 
     Label files hold class numbers 0..K-1 as grey values or palette indices. An empty label leaves the case
@@ -61,20 +61,6 @@ class ManifestSource:
         object.__setattr__(self, "path", Path(self.path))
         object.__setattr__(self, "class_names", _class_names(self.class_names, num_classes))
         object.__setattr__(self, "cases", tuple(_unique(_read_cases(self.path), self.path)))
-
-    @property
-    def in_channels(self) -> int:
-        """The number of channels asked for."""
-        return self.channels
-
-    @property
-    def dims(self) -> int:
-        """Always 2."""
-        return 2
-
-    def read_image(self, case: Case) -> npt.NDArray[np.generic]:
-        """The image as (C, H, W); see `meddistill.data.images.read_image`."""
-        return read_image(image_of(case), self.channels)
 
     def read_label(self, case: Case) -> npt.NDArray[np.int16]:
         """The class numbers as (H, W); all ignored for an unlabelled case.

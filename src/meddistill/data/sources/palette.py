@@ -15,6 +15,7 @@ import numpy.typing as npt
 from meddistill.data.case import IGNORE_INDEX, Case
 from meddistill.data.images import read_image, strip_ending
 from meddistill.data.sources.scan import (
+    FlatImages,
     Unlabelled,
     check_channels,
     check_choice,
@@ -30,7 +31,7 @@ Palette = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class PaletteSource:
+class PaletteSource(FlatImages):
     """Frames `<sequence>/left_frames/<name>` with labels `<sequence>/labels/<name>`, and a JSON palette.
 
     The palette is a list of `{"name": ..., "color": [r, g, b], "classid": n}` with class numbers 0..K-1. A
@@ -72,20 +73,6 @@ class PaletteSource:
             ("cases", cases),
         ):
             object.__setattr__(self, name, value)
-
-    @property
-    def in_channels(self) -> int:
-        """The number of channels asked for."""
-        return self.channels
-
-    @property
-    def dims(self) -> int:
-        """Always 2."""
-        return 2
-
-    def read_image(self, case: Case) -> npt.NDArray[np.generic]:
-        """The frame as (C, H, W); see `meddistill.data.images.read_image`."""
-        return read_image(image_of(case), self.channels)
 
     def read_label(self, case: Case) -> npt.NDArray[np.int16]:
         """The class numbers as (H, W), `IGNORE_INDEX` where the colour is unknown.

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meddistill.data.case import IGNORE_INDEX, Case
-from meddistill.data.images import is_image, original_size
+from meddistill.data.images import is_image, original_size, read_image
 from meddistill.errors import ConfigError, DataError
 
 Unlabelled = Literal["refuse", "allow"]
@@ -68,6 +68,26 @@ def image_of(case: Case) -> Path:
     if case.image is None:
         raise DataError(f"case {case.id} has no image file")
     return case.image
+
+
+class FlatImages:
+    """What sources of 2D image files have in common: they read `channels` channels of each case's image."""
+
+    channels: int
+
+    @property
+    def in_channels(self) -> int:
+        """The number of channels asked for."""
+        return self.channels
+
+    @property
+    def dims(self) -> int:
+        """Always 2."""
+        return 2
+
+    def read_image(self, case: Case) -> npt.NDArray[np.generic]:
+        """The image as (C, H, W); see `meddistill.data.images.read_image`."""
+        return read_image(image_of(case), self.channels)
 
 
 def check_channels(channels: int) -> None:
