@@ -71,7 +71,8 @@ class Task:
         source = PhantomSource(cases, size=(max(settings.size, MIN_SIDE),) * 2, seed=settings.seed)
         cache = CaseCache(source, source.cases, size=settings.size)
         self._cases = CaseDataset(cache)
-        self.decoded = TensorDataset(as_float(cache.images), cache.labels.long())
+        images, labels = cache.gather(range(cases))
+        self.decoded = TensorDataset(as_float(images), labels.long())
         sampler = EpochSampler(cases, seed=settings.seed, shuffle=True, batch_size=settings.batch)
         self.order = [index for batch in sampler for _, index in batch]
         self.methods = {

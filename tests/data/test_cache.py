@@ -1,11 +1,13 @@
 import collections
+import hashlib
 import pickle
+import tempfile
 
 import numpy as np
 import pytest
 import torch
 
-from meddistill.data import IGNORE_INDEX, Case, CaseCache, FolderSource, cache
+from meddistill.data import IGNORE_INDEX, Case, CaseCache, FolderSource
 from meddistill.data.resize import resize_image, resize_label
 from meddistill.errors import ConfigError, DataError
 from tests.data.builders import busi_tree, truncate, write_image
@@ -39,7 +41,7 @@ def source(tmp_path):
 
 def test_holds_what_the_source_reads(source):
     held = CaseCache(source, source.cases, size=None)
-    assert (len(held), held.kept, held.size) == (9, 9, (12, 10))
+    assert (len(held), held.size) == (9, (12, 10))
     assert (held.images.dtype, held.labels.dtype) == (torch.uint8, torch.int16)
     for index, case in enumerate(source.cases):
         image, label = held.read(index)
@@ -58,15 +60,16 @@ def test_resizes_image_and_label(source, interpolation):
 
 def test_volumes_of_floats(source):
     held = CaseCache(Volumes(), Volumes.cases, size=3)
-    assert held.images.shape == (3, 2, 3, 3, 3)
-    assert held.images.dtype == torch.float32
-    assert held.images[:, 0, 0, 0, 0].tolist() == [0, 0.25, 0.5]
-    assert held.labels.shape == (3, 3, 3, 3)
+    images, labels = held.gather(range(3))
+    assert images.shape == (3, 2, 3, 3, 3)
+    assert images.dtype == torch.float32
+    assert images[:, 0, 0, 0, 0].tolist() == [0, 0.25, 0.5]
+    assert labels.shape == (3, 3, 3, 3)
     whole = CaseCache(Volumes(), Volumes.cases, size=None)
-    assert whole.labels[0].unique().tolist() == [IGNORE_INDEX, 1]
+    assert whole.read(0)[1].unique().tolist() == [IGNORE_INDEX, 1]
 
 
-def test_each_kept_case_is_decoded_once(source):
+def test_each_case_is_decoded_once(source):
     volumes = Volumes()
     held = CaseCache(volumes, volumes.cases, size=None)
     first_sets_the_size = {"v0": 2, "v1": 1, "v2": 1}
@@ -75,17 +78,22 @@ def test_each_kept_case_is_decoded_once(source):
     assert volumes.reads == first_sets_the_size
 
 
-@pytest.mark.parametrize("kept", [0, 1, 4, 9])
-def test_budget_bounds_memory_and_changes_nothing_else(source, kept):
-    whole = CaseCache(source, source.cases, size=4)
-    per_case = 4 * 4 * (1 + 2)
-    held = CaseCache(source, source.cases, size=4, budget_bytes=per_case * kept + per_case // 2)
-    assert held.kept == kept
-    assert held.images.nbytes + held.labels.nbytes == per_case * kept
-    for wanted in ([0], [8, 0, 3], list(range(9))):
-        for ours, theirs in zip(held.gather(wanted), whole.gather(wanted), strict=True):
-            assert torch.equal(ours, theirs)
-    assert held.fingerprint() == whole.fingerprint()
+def test_decoded_cases_lie_in_files_that_vanish_with_the_cache(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = set(tmp_path.iterdir())
+    held = CaseCache(source, source.cases, size=4)
+    images, labels = held.gather([8, 0, 8])
+    assert images.shape == (3, 1, 4, 4)
+    assert torch.equal(images[0], images[2])
+    assert torch.equal(labels[1], held.read(0)[1])
+    assert held.images.nbytes + held.labels.nbytes == 9 * 4 * 4 * (1 + 2)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_no_room_for_the_decoded_cases_is_said_in_one_line(source, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+    with pytest.raises(DataError, match=r"/proc has no room for 0 MB of decoded images .* set TMPDIR"):
+        CaseCache(source, source.cases, size=4)
 
 
 def test_fingerprint_follows_content_ids_order_and_size(source, tmp_path):
@@ -105,26 +113,27 @@ def test_fingerprint_follows_content_ids_order_and_size(source, tmp_path):
     assert len({base, *others}) == 5
 
 
-def test_memory_is_shared_where_there_is_room(source, monkeypatch):
-    assert CaseCache(source, source.cases, size=4).images.is_shared()
-    monkeypatch.setattr(cache, "_shared_memory_left", lambda: 10.0)
-    held = CaseCache(source, source.cases, size=4)
-    assert not held.images.is_shared()
-    assert held.fingerprint() == CaseCache(source, source.cases, size=4).fingerprint()
+def test_the_digest_of_a_case_follows_its_image_alone(source):
+    held = CaseCache(source, source.cases, size=None)
+    image = np.ascontiguousarray(source.read_image(source.cases[0]))
+    assert held.digest(0) == hashlib.sha256(image.tobytes()).hexdigest()
+    write_image(source.root / "benign/benign (1)_mask.png", 0, size=(12, 10))
+    assert CaseCache(source, source.cases, size=None).digest(0) == held.digest(0)
+    assert held.digest(0) != held.digest(1)
 
 
 def test_can_be_pickled_for_spawned_workers(source):
-    held = CaseCache(source, source.cases, size=4, budget_bytes=200)
+    held = CaseCache(source, source.cases, size=4)
     again = pickle.loads(pickle.dumps(held))  # noqa: S301 - written one call earlier
     assert torch.equal(again.gather([0, 8])[0], held.gather([0, 8])[0])
 
 
-def test_damaged_file_stops_the_cache_even_beyond_the_budget(source):
+def test_damaged_file_stops_the_cache(source):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     write_image(source.root / "normal/normal (3)_mask.png", 0, size=(64, 64))
     truncate(write_image(source.root / "normal/normal (3).png", noise))
     with pytest.raises(DataError, match=r"normal \(3\)\.png: cannot be decoded"):
-        CaseCache(source, source.cases, size=4, budget_bytes=100)
+        CaseCache(source, source.cases, size=4)
 
 
 def test_size_mismatch_is_found_before_decoding(source):
@@ -162,5 +171,3 @@ def test_wrong_arguments(source):
         CaseCache(source, source.cases, size=4, interpolation="cubic")
     with pytest.raises(ConfigError, match="size must be"):
         CaseCache(source, source.cases, size=(4, 4, 4))
-    with pytest.raises(ConfigError, match="budget_bytes"):
-        CaseCache(source, source.cases, size=4, budget_bytes=-1)

@@ -81,7 +81,6 @@ class DataConfig(Section):
     size: Annotated[list[Positive], Field(min_length=2, max_length=3)]
     interpolation: Literal["nearest", "bilinear", "area"] = "area"
     augment: Literal["none", "flip", "light", "medium"] = "none"
-    memory_mb: Positive = 4096
 
 
 class ModelConfig(Section):

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from meddistill.data._progress import progress
 from meddistill.data.case import IGNORE_INDEX, Case, Source
 from meddistill.data.duplicates import Fingerprint, fingerprint
 from meddistill.errors import MedDistillError
+from meddistill.progress import progress
 
 Array = npt.NDArray[Any]
 

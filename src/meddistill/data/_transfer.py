@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from meddistill.data._progress import progress
 from meddistill.errors import DataError
+from meddistill.progress import progress
 
 TIMEOUT_SECONDS = 30.0
 """How long a silent server is waited for."""

@@ -1,14 +1,11 @@
-"""Decoded and resized cases, held in memory once and shared by all workers."""
+"""Decoded and resized cases, laid down once and shared by all workers."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import math
 import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,20 +14,19 @@ from torch import Tensor
 
 from meddistill.data.case import Case, Source
 from meddistill.data.resize import INTERPOLATIONS, Interpolation, checked_size, resize_image, resize_label
+from meddistill.data.rows import RowFile
 from meddistill.data.sources.scan import check_choice
 from meddistill.data.validate import check_files
-from meddistill.errors import ConfigError, DataError
-
-DEFAULT_BUDGET = 4 * 2**30
-"""Bytes that a cache may fill unless told otherwise."""
+from meddistill.errors import DataError
+from meddistill.progress import track
 
 
 class CaseCache:
     """Images and labels of `cases` at one size, decoded once by a few threads.
 
     Every case is decoded when the cache is built, so that a damaged file stops a training before it starts.
-    As many cases as fit into the budget are kept, in shared memory; the others are decoded again whenever
-    they are read.
+    Decoded cases lie in temporary files that all workers share, so that memory does not grow with their
+    number; see `meddistill.data.rows`.
 
     Args:
         source: reads the cases.
@@ -38,11 +34,10 @@ class CaseCache:
         size: one number or one per axis; None when all images have the same size already.
         interpolation: how images are resized, see `meddistill.data.resize`; labels always take the nearest
             value.
-        budget_bytes: the most that the two tensors may fill.
 
     Raises:
-        DataError: no cases, or files that `check_files` refuses, that cannot be decoded, or that do not fit
-            together.
+        DataError: no cases, files that `check_files` refuses, that cannot be decoded, or that do not fit
+            together, or no room for the temporary files.
         ConfigError: an argument is out of range.
 
     Example:
@@ -65,11 +60,8 @@ class CaseCache:
         *,
         size: int | Sequence[int] | None,
         interpolation: Interpolation = "bilinear",
-        budget_bytes: int = DEFAULT_BUDGET,
     ) -> None:
         check_choice("interpolation", interpolation, INTERPOLATIONS)
-        if budget_bytes < 0:
-            raise ConfigError(f"budget_bytes must be 0 or more, not {budget_bytes}")
         self.source = source
         self.cases = tuple(cases)
         self.interpolation = interpolation
@@ -80,53 +72,46 @@ class CaseCache:
         image, label = self._decode(self.cases[0])
         self.size = tuple(label.shape)
         self._dtype = image.dtype
-        kept = min(len(self.cases), budget_bytes // (image.nbytes + label.nbytes))
-        self.images = _shared((kept, *image.shape), image.dtype)
-        self.labels = _shared((kept, *label.shape), label.dtype)
+        self.images = _rows_like(image, len(self.cases))
+        self.labels = _rows_like(label, len(self.cases))
         self._digests = self._fill()
 
     def __len__(self) -> int:
-        """Number of cases, kept or not."""
+        """Number of cases."""
         return len(self.cases)
 
-    @property
-    def kept(self) -> int:
-        """Number of cases in memory: the first ones."""
-        return len(self.images)
-
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Image (C, *S), uint8 or float32 in 0..1, and label (*S) int16 of one case; not to be written to."""
-        if index < self.kept:
-            return self.images[index], self.labels[index]
-        return self._decode_checked(self.cases[index])
+        """Image (C, *S), uint8 or float32 in 0..1, and label (*S) int16 of one case."""
+        images, labels = self.gather([index])
+        return images[0], labels[0]
 
     def gather(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Images (B, C, *S) and labels (B, *S) of several cases, by one indexing where all are in memory."""
-        if max(indices) < self.kept:
-            chosen = torch.as_tensor(indices)
-            return self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
-        images, labels = zip(*(self.read(index) for index in indices), strict=True)
-        return torch.stack(images), torch.stack(labels)
+        """Images (B, C, *S) and labels (B, *S) of several cases."""
+        return self.images.read(indices), self.labels.read(indices)
+
+    def digest(self, index: int) -> str:
+        """SHA-256 of the decoded image of one case, hexadecimal; its label does not matter."""
+        return self._digests[index][0].hex()
 
     def fingerprint(self) -> str:
-        """SHA-256 over ids, size and decoded content, hexadecimal; the same whatever the budget."""
+        """SHA-256 over ids, size and decoded content, hexadecimal."""
         names = [case.id for case in self.cases]
         digest = hashlib.sha256(json.dumps([names, list(self.size), str(self._dtype)]).encode())
-        for part in self._digests:
-            digest.update(part)
+        for image, label in self._digests:
+            digest.update(image + label)
         return digest.hexdigest()
 
-    def _fill(self) -> list[bytes]:
+    def _fill(self) -> list[tuple[bytes, bytes]]:
         threads = min(8, os.cpu_count() or 1)
         with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-            return list(_progress(pool.map(self._load, range(len(self.cases))), len(self.cases)))
+            loaded = pool.map(self._load, range(len(self.cases)))
+            return list(track(loaded, "Loading cases", total=len(self.cases)))
 
-    def _load(self, index: int) -> bytes:
+    def _load(self, index: int) -> tuple[bytes, bytes]:
         image, label = self._decode_checked(self.cases[index])
-        if index < self.kept:
-            self.images[index] = image
-            self.labels[index] = label
-        return hashlib.sha256(image.numpy().tobytes() + label.numpy().tobytes()).digest()
+        self.images.write(index, image)
+        self.labels.write(index, label)
+        return _sha256(image), _sha256(label)
 
     def _decode_checked(self, case: Case) -> tuple[Tensor, Tensor]:
         """As `_decode`, and refused where it does not fit what the first case set."""
@@ -155,33 +140,9 @@ class CaseCache:
         return resize_image(image, self._wanted, self.interpolation), resize_label(label, self._wanted)
 
 
-def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor in shared memory.
-
-    Where /dev/shm has no room (containers often allow 64 MB, and writing past that kills the process) the
-    memory is ordinary; forked workers share that too.
-    """
-    tensor = torch.empty(shape, dtype=dtype)
-    if 0 < tensor.nbytes < _shared_memory_left():
-        with contextlib.suppress(RuntimeError):  # taken by others meanwhile, or above the user's limit
-            tensor.share_memory_()  # type: ignore[no-untyped-call]
-    return tensor
+def _rows_like(row: Tensor, rows: int) -> RowFile:
+    return RowFile.temporary(rows, row.shape, str(row.dtype).removeprefix("torch."))
 
 
-def _shared_memory_left() -> float:
-    try:
-        room = os.statvfs("/dev/shm")
-    except (OSError, AttributeError):
-        return math.inf
-    return 0.9 * room.f_bavail * room.f_frsize
-
-
-def _progress(items: Iterable[bytes], total: int) -> Iterator[bytes]:
-    """`items` with a progress bar on stderr, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield from items
-        return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(items, "Loading cases", total=total, console=Console(stderr=True), transient=True)
+def _sha256(values: Tensor) -> bytes:
+    return hashlib.sha256(values.numpy().tobytes()).digest()

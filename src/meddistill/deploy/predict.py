@@ -14,9 +14,10 @@ from meddistill.data.images import read_image, strip_ending
 from meddistill.data.resize import INTERPOLATIONS, Interpolation, resize_image
 from meddistill.data.sources.scan import image_files
 from meddistill.errors import ConfigError, DataError, RunError
-from meddistill.evaluation.inference import Network, predicting, progress
+from meddistill.evaluation.inference import Network, predicting
 from meddistill.files import replacing
 from meddistill.models.spec import ModelSpec, load_model
+from meddistill.progress import track
 from meddistill.training.run_folder import RunFolder, read_json
 
 _MASK = re.compile(r"_mask(_\d+)?$")
@@ -64,7 +65,7 @@ def predict(
     written: list[Path] = []
     problems: list[DataError] = []
     with predicting(network):
-        for chunk in progress(list(_chunks(list(targets), batch_size)), "predicting"):
+        for chunk in track(list(_chunks(list(targets), batch_size)), "predicting"):
             images = _read(chunk, spec, problems)
             written += _predict_images(network, images, targets, spec.size, interpolation, device)
     if problems:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 Network = Callable[[Tensor], Tensor]
 """Anything that maps an image (B, C, *S) to logits (B, K, *S)."""
-
-Item = TypeVar("Item")
 
 
 @contextmanager
@@ -50,18 +46,3 @@ def device_of(network: Network) -> torch.device:
     weights = network.parameters() if isinstance(network, nn.Module) else iter(())
     first = next(weights, None)
     return torch.device("cpu") if first is None else first.device
-
-
-def progress(items: Iterable[Item], description: str) -> Iterable[Item]:
-    """`items` with a progress bar on standard error while it is a terminal; without one otherwise.
-
-    Example:
-        >>> list(progress([1, 2], "counting"))
-        [1, 2]
-    """
-    if not sys.stderr.isatty():
-        return items
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, description, console=Console(stderr=True), transient=True)

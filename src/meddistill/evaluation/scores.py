@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from meddistill.data.case import IGNORE_INDEX, Case
 from meddistill.errors import DataError
 from meddistill.evaluation.inference import Network, device_of, predicting
-from meddistill.evaluation.inference import progress as with_progress
 from meddistill.evaluation.overlap import (
     OverlapCounts,
     dice_from_counts,
@@ -25,6 +24,7 @@ from meddistill.evaluation.reliability import ReliabilityBins, expected_calibrat
 from meddistill.evaluation.surface import surface_distances
 from meddistill.evaluation.table import ScoreTable
 from meddistill.methods.base import Batch
+from meddistill.progress import track
 
 Value = TypeVar("Value")
 
@@ -109,7 +109,7 @@ def score_cases(
     bins = ReliabilityBins()
     rows: list[dict[str, Any]] = []
     device = device_of(network) if device is None else device
-    batches = with_progress(loader, "scoring") if progress else loader
+    batches = track(loader, "scoring") if progress else loader
     with predicting(network):
         for batch in batches:
             logits = network(batch["image"].to(device)).float()

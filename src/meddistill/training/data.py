@@ -131,19 +131,14 @@ class TaskData:
                 raise DataError(
                     f"the {split} split has no cases; set data.splits (now: {self.split.note or 'nothing'})"
                 )
-            used = sum(cache.images.nbytes + cache.labels.nbytes for cache in self._caches())
             cache = CaseCache(
                 self.source,
                 cases,
                 size=tuple(self.config.size),
                 interpolation=self.config.interpolation,
-                budget_bytes=max(0, self.config.memory_mb * 2**20 - used),
             )
             self._sets[split] = CaseDataset(cache)
         return self._sets[split]
-
-    def _caches(self) -> list[CaseCache]:
-        return [dataset.cache for dataset in self._sets.values()]
 
     def decode(self) -> None:
         """Decode every split now, so that a damaged file is found before anything is trained.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 @contextlib.contextmanager
@@ -35,6 +38,21 @@ def progress(
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total, completed=done)
         yield lambda steps: bar.advance(task, steps)
+
+
+def track(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
+    """`items`, with a bar that moves after each; `total` is needed where they have no length.
+
+    Example:
+        >>> list(track([1, 2], "counting"))
+        [1, 2]
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with progress(description, total) as advance:
+        for item in items:
+            yield item
+            advance(1)
 
 
 def _no_bar(_steps: int) -> None:
