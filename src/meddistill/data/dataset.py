@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from meddistill.data.cache import CaseCache
 from meddistill.data.sampler import EpochSampler, Key
 from meddistill.data.seeding import mixed_seed
+from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.data.transforms import Sample
 from meddistill.errors import ConfigError
 from meddistill.methods.base import Batch
@@ -36,12 +37,21 @@ class CaseDataset(Dataset[Batch]):
         cache: the cases.
         transform: see `meddistill.data.transforms.make_transform`; None for none.
         seed: the run's seed.
+        teacher: stored logits that join each batch as `teacher_logits`; None for none.
     """
 
-    def __init__(self, cache: CaseCache, *, transform: Transform | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        cache: CaseCache,
+        *,
+        transform: Transform | None = None,
+        seed: int = 0,
+        teacher: TeacherLogits | None = None,
+    ) -> None:
         self.cache = cache
         self.transform = transform
         self.seed = seed
+        self.teacher = teacher
 
     def __len__(self) -> int:
         """Number of cases."""
@@ -55,16 +65,29 @@ class CaseDataset(Dataset[Batch]):
         """The batch of `keys`: image (B, C, *S) float32 in 0..1, label (B, *S) int64, index (B,), case_id."""
         indices = [index for _, index in keys]
         images, labels = self.cache.gather(indices)
-        image, label = as_float(images), labels.long()
+        whole = Sample(image=as_float(images), label=labels.long())
+        if self.teacher is not None:
+            whole["teacher_logits"] = self.teacher.read(keys)
         if self.transform is not None:
-            samples = [
-                self.transform(Sample(image=image[row], label=label[row]), mixed_seed(self.seed, *key))
-                for row, key in enumerate(keys)
-            ]
-            image = torch.stack([sample["image"] for sample in samples])
-            label = torch.stack([sample["label"] for sample in samples])
+            whole = self._transformed(whole, keys)
         names = [self.cache.cases[index].id for index in indices]
-        return Batch(image=image, label=label, index=torch.tensor(indices), case_id=names)
+        return Batch(**whole, index=torch.tensor(indices), case_id=names)
+
+    def _transformed(self, whole: Sample, keys: Sequence[Key]) -> Sample:
+        """Every sample changed on its own; logits that do not follow their image stay as they are."""
+        assert self.transform is not None
+        fixed = {} if self.teacher is None or self.teacher.follow_image else {"teacher_logits"}
+        names = [name for name in whole if name not in fixed]
+        changed = []
+        for row, key in enumerate(keys):
+            sample = cast("Sample", {name: whole[name][row] for name in names})  # type: ignore[literal-required]
+            changed.append(self.transform(sample, self._seed(key)))
+        stacked = {name: torch.stack([sample[name] for sample in changed]) for name in names}  # type: ignore[literal-required]
+        return cast("Sample", {**whole, **stacked})
+
+    def _seed(self, key: Key) -> int:
+        given = None if self.teacher is None else self.teacher.seed(key)
+        return mixed_seed(self.seed, *key) if given is None else given
 
 
 def as_float(images: Tensor) -> Tensor:

@@ -1,0 +1,142 @@
+"""How far stored outputs are from those of the live teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from meddistill.data.case import IGNORE_INDEX
+from meddistill.data.seeding import mixed_seed
+from meddistill.data.transforms import PRESETS, Augmentation, JointTransform, Sample
+from meddistill.teachers.annotate import Images, Network
+from meddistill.teachers.store import TeacherStore
+
+CASES = 8
+"""Cases that are compared unless told otherwise, spread over the store."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """|p stored - p live| over the classes and the pixels inside the frame.
+
+    Args:
+        change: what was done to the image: `none`, a geometric change, or `views` for replayed ones.
+        largest: the largest difference.
+        mean: the mean difference.
+        cases: rows behind these.
+    """
+
+    change: str
+    largest: float
+    mean: float
+    cases: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def compare_with_live(
+    store: TeacherStore, teacher: Network, images: Images, *, augment: str = "none", cases: int = CASES
+) -> list[Difference]:
+    """Compare a complete store with its teacher, at temperature 1.
+
+    Without augmentation the difference is that of the encoding alone. Under a geometric change the stored
+    map is changed along with the image, while the live teacher looks at the changed image: interpolation,
+    borders, and whatever the teacher sees otherwise in a changed image come on top.
+
+    Args:
+        store: complete.
+        teacher: the one that wrote it.
+        images: the images of its rows.
+        augment: the augmentation whose geometric changes are tried one by one.
+        cases: how many cases to compare.
+    """
+    rows = _spread(store.manifest.rows, cases)
+    if store.manifest.views is not None:
+        return [_difference("views", _as_they_are(store, teacher, images, rows))]
+    changes = geometric_changes(PRESETS[augment])
+    return [
+        _difference("none", _as_they_are(store, teacher, images, rows)),
+        *(_difference(name, _changed(a, store, teacher, images, rows)) for name, a in changes.items()),
+    ]
+
+
+def geometric_changes(augmentation: Augmentation) -> Mapping[str, Augmentation]:
+    """Each geometric change of an augmentation on its own, always done.
+
+    Example:
+        >>> list(geometric_changes(PRESETS["medium"]))
+        ['flip', 'rotate', 'zoom', 'shear']
+    """
+    alone = {
+        "flip": Augmentation(flip=1.0),
+        "quarter turns": Augmentation(quarter_turns=1.0),
+        "rotate": Augmentation(rotate=augmentation.rotate),
+        "zoom": Augmentation(zoom=augmentation.zoom),
+        "shear": Augmentation(shear=augmentation.shear),
+    }
+    return {name: change for name, change in alone.items() if getattr(augmentation, name.replace(" ", "_"))}
+
+
+def differences_table(found: Sequence[Difference], *, size: int, rows: int) -> str:
+    """The differences and the size of the store for a terminal.
+
+    Example:
+        >>> print(differences_table([Difference("flip", 0.12, 0.003, 8)], size=2048, rows=4))
+        store: 0.0 MB, 0.5 KB a row
+        stored against live, |dp|    largest    mean   largest x 255
+          flip                        0.1200  0.0030    30.60
+    """
+    lines = [
+        f"store: {size / 2**20:.1f} MB, {size / 2**10 / max(rows, 1):.1f} KB a row",
+        f"{'stored against live, |dp|':<28} largest    mean   largest x 255",
+    ]
+    lines += [
+        f"  {row.change:<26}{row.largest:>8.4f}{row.mean:>8.4f}{row.largest * 255:>9.2f}" for row in found
+    ]
+    return "\n".join(lines)
+
+
+Outputs = Iterator[tuple[Tensor, Tensor]]
+"""Stored and live logits of some pixels, (K, N) each."""
+
+
+def _as_they_are(store: TeacherStore, teacher: Network, images: Images, rows: Sequence[int]) -> Outputs:
+    for row in rows:
+        live = teacher(images([row])).cpu()
+        yield store.read([row])[0].flatten(1), live[0].flatten(1)
+
+
+def _changed(
+    change: Augmentation, store: TeacherStore, teacher: Network, images: Images, rows: Sequence[int]
+) -> Outputs:
+    for row in rows:
+        image = images([row])[0]
+        label = torch.zeros(image.shape[1:], dtype=torch.long)
+        sample = Sample(image=image, label=label, teacher_logits=store.read([row])[0])
+        seen = JointTransform(change, dims=label.ndim)(sample, mixed_seed(row))
+        inside = seen["label"] != IGNORE_INDEX
+        live = teacher(seen["image"][None]).cpu()
+        yield seen["teacher_logits"][:, inside], live[0][:, inside]
+
+
+def _difference(change: str, outputs: Outputs) -> Difference:
+    largest, total, numbers, cases = 0.0, 0.0, 0, 0
+    for stored, live in outputs:
+        distance = (stored.softmax(dim=0) - live.softmax(dim=0)).abs()
+        largest = max([largest, *distance.flatten(1).amax(dim=1).tolist()]) if distance.numel() else largest
+        total += float(distance.sum(dtype=torch.float64))
+        numbers += distance.numel()
+        cases += 1
+    return Difference(change, largest, total / max(numbers, 1), cases)
+
+
+def _spread(rows: int, count: int) -> list[int]:
+    """`count` rows at equal distances, or all."""
+    count = min(rows, count)
+    return [rows * number // count for number in range(count)]
