@@ -102,6 +102,42 @@ def test_class_map_orders_the_logits_as_the_data():
     assert teacher(torch.zeros(1, 1, 2, 2))[0, :, 0, 0].tolist() == [3, 1, 2]
 
 
+def test_merged_classes_add_their_probabilities_and_unknown_ones_have_none():
+    output = torch.tensor([0.5, 0.125, 0.25, 0.125]).log().view(1, 4, 1, 1).expand(1, 4, 2, 2)
+    teacher = Teacher(Fixed(output), num_classes=4, class_map=[0, [1, 3], None, 2])
+    assert teacher.num_classes == 4
+    assert teacher.known == (True, True, False, True)
+    probabilities = teacher(torch.zeros(1, 1, 2, 2)).softmax(1)[0, :, 0, 0]
+    assert probabilities.tolist() == pytest.approx([0.5, 0.25, 0.0, 0.25])
+
+
+def test_a_lone_teacher_that_does_not_know_a_class_is_refused():
+    teacher = Teacher(Recorder(), class_map=[0, None, 1])
+    with pytest.raises(TeacherError, match=r"does not know class 1 \(null in its class_map\); join it"):
+        teacher.check_fits(num_classes=3, in_channels=1)
+
+
+def test_each_image_can_be_standardised_by_itself():
+    network = Recorder()
+    images = torch.stack([torch.full((1, 4, 4), 0.5), torch.rand(1, 4, 4)])
+    Teacher(network, standardise="image", mean=[1.0], std=[2.0])(images)
+    assert network.seen[0].unique().tolist() == [-0.5]
+    assert float(network.seen[1].mean()) == pytest.approx(-0.5, abs=1e-6)
+    assert float(network.seen[1].std(unbiased=False)) == pytest.approx(0.5, abs=1e-6)
+    with pytest.raises(ConfigError, match="unknown standardise 'imag'; did you mean 'image'"):
+        Teacher(network, standardise="imag")
+
+
+def test_one_answer_per_image_goes_through_the_class_map():
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 3))
+    image = torch.rand(5, 1, 6, 6)
+    plain = Teacher(network, num_classes=3)(image)
+    assert plain.shape == (5, 3)
+    assert torch.equal(plain, network(image))
+    mapped = Teacher(network, num_classes=3, class_map=[2, [0, 1]])(image)
+    assert torch.allclose(mapped.softmax(1)[:, 0], plain.softmax(1)[:, 2])
+
+
 def test_lower_precision_gives_float32_near_the_full_one():
     network = nn.Conv2d(1, 2, 3, padding=1)
     image = torch.rand(1, 1, 8, 8)
@@ -117,7 +153,7 @@ def test_dictionary_outputs_and_half_precision_become_float32_logits():
     assert teacher(torch.zeros(1, 1, 2, 2)).dtype == torch.float32
 
 
-@pytest.mark.parametrize("output", [torch.zeros(1, 3, 2, 2), torch.zeros(1, 2), "text"])
+@pytest.mark.parametrize("output", [torch.zeros(1, 3, 2, 2), torch.zeros(1, 3), torch.zeros(1, 2, 2), "text"])
 def test_an_answer_of_another_shape_is_refused(output: object):
     with pytest.raises(TeacherError, match="teacher 'Fixed'"):
         Teacher(Fixed(output))(torch.zeros(1, 1, 2, 2))
@@ -132,11 +168,12 @@ def test_an_answer_of_another_shape_is_refused(output: object):
         {"mean": [math.nan]},
         {"class_map": [0, 0]},
         {"class_map": [0, 1, 2]},
+        {"size": [4]},
     ],
 )
 def test_arguments_that_contradict_each_other_are_refused(arguments: dict[str, object]):
     with pytest.raises(TeacherError, match=next(iter(arguments))):
-        Teacher(Recorder(), **arguments)
+        Teacher(Recorder(), **arguments)(torch.zeros(1, 1, 2, 2))
 
 
 def test_another_class_count_is_refused():
@@ -204,6 +241,33 @@ def test_what_cannot_be_checked_is_refused():
         teacher.check(empty, num_classes=3)
     with pytest.raises(ConfigError, match=r"floor is 1\.5"):
         teacher.check(empty, num_classes=2, floor=1.5)
+
+
+def test_a_teacher_that_answers_once_per_image_is_checked_by_its_accuracy():
+    logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    label = torch.tensor([0, 1, 0, IGNORE_INDEX])
+    teacher = Teacher(Fixed(logits), name="t", class_names=("benign", "malignant"))
+    check = teacher.check([batch(torch.zeros(4, 1, 2, 2), label)], num_classes=2, floor=0.6)
+    assert (check.accuracy, check.recall, check.counts) == (pytest.approx(2 / 3), (0.5, 1.0), (2, 1))
+    assert check.summary("selection") == (
+        "teacher 't': accuracy 0.6667 on 3 selection cases (benign 0.5000, malignant 1.0000)"
+    )
+    assert json.loads(json.dumps(check.to_json()))["cases"] == 3
+    with pytest.raises(
+        TeacherError, match=r"accuracy of 0\.6667 on 3 .* floor of 0\.7; likely causes: other"
+    ):
+        teacher.check([batch(torch.zeros(4, 1, 2, 2), label)], num_classes=2, floor=0.7)
+    with pytest.raises(DataError, match="do not fit a teacher that answers once per image"):
+        teacher.check([batch(torch.zeros(4, 1, 2, 2), torch.zeros(4, 2, 2).long())], num_classes=2)
+
+
+def test_a_check_says_in_one_line_what_it_found():
+    teacher = Teacher(Recorder(), name="t", class_names=("background", "lesion"))
+    check = teacher.check([batch(signs(1, 1, -1, -1), torch.tensor([[[1, 0, 0, 0]]]))], num_classes=2)
+    assert check.summary("selection") == (
+        "teacher 't': mean Dice 0.6667 on 1 selection cases (lesion 0.6667)"
+    )
+    assert str(check) == check.summary()
 
 
 def test_labels_of_another_size_are_refused():

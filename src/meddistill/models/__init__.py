@@ -3,11 +3,13 @@
 from meddistill.models.adapter import SegmentationNetwork
 from meddistill.models.checkpoints import load_state, read_checkpoint
 from meddistill.models.factory import count_parameters, create_model, same_architecture
+from meddistill.models.features import FeatureTap
 from meddistill.models.names import list_models
 from meddistill.models.pcd_unet import PCDUNet
 from meddistill.models.spec import ModelSpec, load_model, load_weights, save_weights
 
 __all__ = [
+    "FeatureTap",
     "ModelSpec",
     "PCDUNet",
     "SegmentationNetwork",

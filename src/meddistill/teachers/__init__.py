@@ -1,8 +1,18 @@
 """Teachers: anything that maps an image to logits, frozen and calibrated."""
 
+from meddistill.teachers.accuracy import AccuracyCheck
+from meddistill.teachers.base import BaseTeacher
 from meddistill.teachers.calibration import Calibration, fit_temperature
 from meddistill.teachers.check import TeacherCheck
 from meddistill.teachers.loading import load_teacher
 from meddistill.teachers.teacher import Teacher
 
-__all__ = ["Calibration", "Teacher", "TeacherCheck", "fit_temperature", "load_teacher"]
+__all__ = [
+    "AccuracyCheck",
+    "BaseTeacher",
+    "Calibration",
+    "Teacher",
+    "TeacherCheck",
+    "fit_temperature",
+    "load_teacher",
+]

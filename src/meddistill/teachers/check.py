@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,11 @@ from torch import Tensor
 
 from meddistill.data.case import IGNORE_INDEX
 from meddistill.errors import DataError, TeacherError
+
+LIKELY_CAUSES = (
+    "likely causes: other normalisation (mean, std) or image size than in its training, another class order "
+    "(class_map), or weights of another task"
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class TeacherCheck:
         counts: cases behind each of these means. A class absent from label and prediction is not counted.
         mean_dice: mean of the defined `dice`.
         floor: what the mean had to reach, or None.
+        class_names: name of each class, background included, where they are known.
     """
 
     name: str
@@ -31,6 +38,32 @@ class TeacherCheck:
     counts: tuple[int, ...]
     mean_dice: float
     floor: float | None = None
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def score(self) -> float:
+        """The mean Dice."""
+        return self.mean_dice
+
+    @property
+    def class_scores(self) -> tuple[float, ...]:
+        """Score of each class, background included: it has the mean, for it is not scored by itself."""
+        return (self.mean_dice, *self.dice)
+
+    def summary(self, split: str = "") -> str:
+        """One line for people.
+
+        Example:
+            >>> check = TeacherCheck("t", 4, (0.5, 0.7), (4, 3), 0.6, class_names=("bg", "liver", "tumour"))
+            >>> check.summary("selection")
+            "teacher 't': mean Dice 0.6000 on 4 selection cases (liver 0.5000, tumour 0.7000)"
+        """
+        where = f"{self.cases} {split} cases" if split else f"{self.cases} cases"
+        classes = per_class(self.dice, self.class_names, first=1)
+        return f"teacher {self.name!r}: mean Dice {self.mean_dice:.4f} on {where} ({classes})"
+
+    def __str__(self) -> str:
+        return self.summary()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -77,7 +110,9 @@ class DiceTally:
             self._sums[k - 1] += (2 * overlap[present] / size[present]).sum()
             self._counts[k - 1] += int(present.sum())
 
-    def result(self, name: str, *, floor: float | None = None) -> TeacherCheck:
+    def result(
+        self, name: str, *, floor: float | None = None, class_names: Sequence[str] = ()
+    ) -> TeacherCheck:
         """The scores so far.
 
         Raises:
@@ -92,16 +127,34 @@ class DiceTally:
         dice = self._sums / self._counts
         mean = float(dice.nanmean())
         check = TeacherCheck(
-            name, self.cases, tuple(dice.tolist()), tuple(self._counts.tolist()), mean, floor
+            name,
+            self.cases,
+            tuple(dice.tolist()),
+            tuple(self._counts.tolist()),
+            mean,
+            floor,
+            tuple(class_names),
         )
         if floor is not None and not mean >= floor:
             raise TeacherError(_too_low(check))
         return check
 
 
+def per_class(scores: Sequence[float], class_names: Sequence[str], *, first: int) -> str:
+    """Scores of the classes from `first` on, as text with their names.
+
+    Example:
+        >>> per_class([0.5, 0.25], [], first=1)
+        'class 1 0.5000, class 2 0.2500'
+    """
+    names = [
+        class_names[k] if k < len(class_names) else f"class {k}" for k in range(first, first + len(scores))
+    ]
+    return ", ".join(f"{name} {score:.4f}" for name, score in zip(names, scores, strict=True))
+
+
 def _too_low(check: TeacherCheck) -> str:
     return (
         f"teacher {check.name!r} scores a mean Dice of {check.mean_dice:.4f} on {check.cases} labelled "
-        f"cases, below the floor of {check.floor}; likely causes: other normalisation (mean, std) or image "
-        "size than in its training, another class order (class_map), or weights of another task"
+        f"cases, below the floor of {check.floor}; {LIKELY_CAUSES}"
     )

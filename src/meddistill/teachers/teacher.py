@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,29 +11,39 @@ from torch.nn import functional as F
 
 from meddistill.errors import ConfigError, TeacherError
 from meddistill.models.adapter import first_output
-from meddistill.teachers.check import DiceTally, TeacherCheck
+from meddistill.models.features import FeatureTap
+from meddistill.teachers.base import BaseTeacher
+from meddistill.teachers.class_map import ClassMap, map_logits, read_class_map, show_class_map
+from meddistill.teachers.fingerprint import network_digest
+from meddistill.teachers.standardise import Standardisation, check_standardisation, standardise
 
 
-class Teacher(nn.Module):
+class Teacher(BaseTeacher):
     """Wraps a network: normalises the image, adapts its channels and size, and orders the classes.
 
     The network is frozen in place and stays in evaluation mode whatever `train()` says. Called with an image
-    (B, C, *S) in 0..1 it returns logits (B, K, *S) in float32 at the image's size, without a graph.
+    (B, C, *S) in 0..1 it returns logits in float32 without a graph: (B, K, *S) at the image's size, or (B, K)
+    where the network answers once per image.
 
     Args:
         network: maps (B, C, *S) to logits, see `meddistill.models.adapter.first_output` for several outputs.
         name: what to call it in messages and reports; its class by default.
+        kind: what it was made from, for reports.
         in_channels: channels that the network takes. A network of 3 accepts grey images, which are repeated.
-        num_classes: K, background included.
+        num_classes: classes of the network, background included.
         mean: subtracted from the image, one value for each channel of the network (or one for all).
         std: the image is then divided by it, likewise.
+        standardise: what is done to each image by itself before that, see `Standardisation`.
         size: size that the image is brought to for the network (linear interpolation); None keeps it.
         class_names: name of each class, in the order of the logits that the teacher returns.
-        class_map: for each class of the data, the index of the network's class; None when they agree.
+        class_map: for each class of the data the index of the network's class, several that are merged, or
+            None for one that it does not know; None for the whole when they agree. The network's classes are
+            used once each.
         dtype: lower precision to run in (`torch.bfloat16`, `torch.float16`); None keeps that of the network.
 
     Raises:
         TeacherError: an argument that contradicts the others.
+        ConfigError: an unknown standardisation.
 
     Example:
         >>> teacher = Teacher(nn.Conv2d(3, 2, 1), in_channels=3, mean=[0.5], std=[0.25])
@@ -46,127 +56,157 @@ class Teacher(nn.Module):
         network: nn.Module,
         *,
         name: str | None = None,
+        kind: str = "network",
         in_channels: int = 1,
         num_classes: int = 2,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        standardise: Standardisation | None = None,
         size: Sequence[int] | None = None,
         class_names: Sequence[str] = (),
-        class_map: Sequence[int] | None = None,
+        class_map: ClassMap | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_standardisation(standardise)
         self.name = name or type(network).__name__
+        self.kind = kind
         self.in_channels = in_channels
-        self.num_classes = num_classes
+        self.network_classes = num_classes
+        self.standardise = standardise
         self.size = None if size is None else tuple(size)
         self.class_names = tuple(class_names)
-        self.class_map = None if class_map is None else list(class_map)
+        self.class_map = read_class_map(class_map, num_classes, self.name)
+        self.num_classes = num_classes if self.class_map is None else len(self.class_map)
         self.dtype = dtype
         self.register_buffer("mean", self._per_channel("mean", mean, 0.0), persistent=False)
         self.register_buffer("std", self._per_channel("std", std, 1.0), persistent=False)
         if bool((self.get_buffer("std") <= 0).any()):
             raise TeacherError(f"teacher {self.name!r}: std is {std!r}; every value must be above 0")
-        if self.class_map is not None and sorted(self.class_map) != list(range(num_classes)):
-            raise TeacherError(
-                f"teacher {self.name!r}: class_map {self.class_map} does not name each class "
-                f"0..{num_classes - 1} once"
-            )
-        self.network = network.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the signature of nn.Module
-        """Stay in evaluation mode."""
-        return super().train(False)
+        self.network = network
+        self.freeze()
 
     @property
     def device(self) -> torch.device:
         """Where the teacher computes."""
         return self.get_buffer("mean").device
 
-    @torch.no_grad()
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, K, *S), float32, of an image (B, C, *S) in 0..1.
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The network."""
+        return (self.network,)
 
-        Raises:
-            TeacherError: the channels do not fit, or the network answers with another number of classes.
-        """
+    @property
+    def known(self) -> tuple[bool, ...]:
+        """For each class of the data, whether the network knows it."""
+        return super().known if self.class_map is None else tuple(map(bool, self.class_map))
+
+    def compute(self, image: Tensor) -> Tensor:
+        """The logits; minus infinity for classes that the network does not know."""
         size = image.shape[2:]
         prepared = self._prepare(image)
         with torch.autocast(image.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             output = self.network(prepared)
         logits = self._first_logits(output, len(size)).float()
-        if logits.shape[2:] != size:
+        if logits.ndim > 2 and logits.shape[2:] != size:
             logits = _resize(logits, size)
-        return logits if self.class_map is None else logits[:, self.class_map]
+        return logits if self.class_map is None else map_logits(logits, self.class_map)
 
     def check_fits(self, num_classes: int, in_channels: int) -> None:
         """Compare with the task, before any work is done.
 
         Raises:
-            TeacherError: the teacher has another number of classes, or cannot take the images' channels.
+            TeacherError: the teacher has another number of classes, does not know them all, or cannot take
+                the images' channels.
         """
         if num_classes != self.num_classes:
             raise TeacherError(
                 f"teacher {self.name!r} knows {self.num_classes} classes and the data have {num_classes}; "
-                "give a teacher trained for these classes"
+                "give a teacher trained for these classes, or a class_map with one entry for each of them"
             )
-        self._check_channels(in_channels)
+        if not all(self.known):
+            raise TeacherError(
+                f"teacher {self.name!r} does not know class {self.known.index(False)} (null in its "
+                f"class_map); join it in an ensemble with a teacher that does"
+            )
+        self.check_channels(in_channels)
 
-    def check(
-        self, batches: Iterable[Mapping[str, Any]], *, num_classes: int, floor: float | None = None
-    ) -> TeacherCheck:
-        """Score the teacher on labelled data before anybody learns from it.
-
-        Args:
-            batches: mappings with `image` (B, C, *S) and `label` (B, *S).
-            num_classes: K of the data, background included.
-            floor: mean foreground Dice below which the teacher is refused; None refuses none.
+    def check_channels(self, given: int) -> None:
+        """Refuse images whose number of channels the network cannot take.
 
         Raises:
-            ConfigError: `floor` is not in 0..1.
-            TeacherError: other classes, logits that are not finite, no labelled case, or a score below
-                `floor`.
+            TeacherError: it cannot.
         """
-        if floor is not None and not 0 <= floor <= 1:
-            raise ConfigError(f"the teacher's floor is {floor!r}; give a Dice in 0..1")
-        tally = DiceTally(num_classes)
-        for batch in batches:
-            self.check_fits(num_classes, batch["image"].shape[1])
-            logits = self(batch["image"].to(self.device))
-            if not bool(logits.isfinite().all()):
-                raise TeacherError(
-                    f"teacher {self.name!r} answers with NaN or infinity; its weights are broken"
-                )
-            tally.update(logits.argmax(dim=1), batch["label"].to(self.device))
-        return tally.result(self.name, floor=floor)
-
-    def _prepare(self, image: Tensor) -> Tensor:
-        self._check_channels(image.shape[1])
-        if image.shape[1] != self.in_channels:
-            image = image.expand(-1, self.in_channels, *image.shape[2:])
-        axes = (1, -1, *(1,) * (image.ndim - 2))
-        image = (image - self.get_buffer("mean").view(axes)) / self.get_buffer("std").view(axes)
-        if self.size is not None and image.shape[2:] != self.size:
-            image = _resize(image, self.size)
-        return image
-
-    def _check_channels(self, given: int) -> None:
         if given != self.in_channels and not (given == 1 and self.in_channels == 3):
             raise TeacherError(
                 f"teacher {self.name!r} takes {self.in_channels} channels and the images have {given}; "
                 "only grey images can be given to a network of 3"
             )
 
+    def weights_digest(self) -> str:
+        """SHA-256 over the network's structure and tensors, or over the file of a program."""
+        return network_digest(self.network)
+
+    def preprocessing(self) -> dict[str, Any]:
+        """Normalisation, channels, size, classes and precision, as plain values."""
+        mean, std = (self.get_buffer(name).expand(self.in_channels).tolist() for name in ("mean", "std"))
+        return {
+            "in_channels": self.in_channels,
+            "mean": mean,
+            "std": std,
+            "standardise": self.standardise,
+            "size": None if self.size is None else list(self.size),
+            "network_classes": self.network_classes,
+            "class_map": None if self.class_map is None else show_class_map(self.class_map),
+            "dtype": None if self.dtype is None else str(self.dtype).removeprefix("torch."),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Name, kind, parameters (None in a program without any), class names and `preprocessing`."""
+        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "parameters": parameters or None,
+            "class_names": list(self.class_names),
+            **self.preprocessing(),
+        }
+
+    def tap(self, paths: Iterable[str]) -> FeatureTap:
+        """Record what submodules of the network put out, by their paths in it.
+
+        Raises:
+            ConfigError: an unknown path, or a network that has no submodules to look into.
+        """
+        return FeatureTap(self.network, paths)
+
+    def _prepare(self, image: Tensor) -> Tensor:
+        self.check_channels(image.shape[1])
+        if image.shape[1] != self.in_channels:
+            image = image.expand(-1, self.in_channels, *image.shape[2:])
+        if self.standardise is not None:
+            image = standardise(image, self.standardise)
+        axes = (1, -1, *(1,) * (image.ndim - 2))
+        image = (image - self.get_buffer("mean").view(axes)) / self.get_buffer("std").view(axes)
+        if self.size is None or image.shape[2:] == self.size:
+            return image
+        if len(self.size) != image.ndim - 2:
+            raise TeacherError(
+                f"teacher {self.name!r} has the size {list(self.size)} and the images have {image.ndim - 2} "
+                f"axes; give one number for each axis"
+            )
+        return _resize(image, self.size)
+
     def _first_logits(self, output: Any, dims: int) -> Tensor:
         try:
             logits = first_output(output, dims)
         except ConfigError as error:
             raise TeacherError(f"teacher {self.name!r}: {error}") from error
-        if logits.ndim != dims + 2 or logits.shape[1] != self.num_classes:
+        if logits.ndim not in (2, dims + 2) or logits.shape[1] != self.network_classes:
             raise TeacherError(
                 f"teacher {self.name!r} answers with shape {tuple(logits.shape)}, not "
-                f"(B, {self.num_classes}, *S); give the num_classes that it was trained with"
+                f"(B, {self.network_classes}, *S) or (B, {self.network_classes}); give the num_classes that "
+                f"it was trained with"
             )
         return logits
 

@@ -1,0 +1,132 @@
+"""What every teacher is: frozen, always in evaluation mode, from an image in 0..1 to float32 logits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from meddistill.errors import ConfigError, TeacherError
+from meddistill.teachers.accuracy import AccuracyCheck, AccuracyTally
+from meddistill.teachers.check import DiceTally, TeacherCheck
+from meddistill.teachers.fingerprint import json_digest
+
+
+class BaseTeacher(nn.Module, ABC):
+    """What `Teacher` and `Ensemble` share.
+
+    Called with an image (B, C, *S) in 0..1, a teacher returns float32 logits without a graph: (B, K, *S) at
+    the image's size, or (B, K) from a network that answers once per image. It is frozen when it is made and
+    stays in evaluation mode whatever `train()` says.
+
+    A subclass implements the abstract methods and calls `freeze` when it is complete.
+
+    Attributes:
+        name: what messages and reports call it.
+        num_classes: K of the logits, background included.
+        class_names: name of each class, in the order of the logits; empty when unknown.
+    """
+
+    name: str
+    num_classes: int
+    class_names: tuple[str, ...]
+
+    @abstractmethod
+    def compute(self, image: Tensor) -> Tensor:
+        """The logits, computed under `torch.inference_mode()`; callers use the teacher itself."""
+
+    @abstractmethod
+    def check_fits(self, num_classes: int, in_channels: int) -> None:
+        """Compare with the task, before any work is done.
+
+        Raises:
+            TeacherError: the teacher has other classes, or cannot take the images' channels.
+        """
+
+    @abstractmethod
+    def weights_digest(self) -> str:
+        """SHA-256 over everything learnt and the structure of the networks."""
+
+    @abstractmethod
+    def preprocessing(self) -> dict[str, Any]:
+        """Plain values: everything else that the logits depend on."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Plain values for manifests and reports: at least `name`, `kind`, `parameters` and `class_names`."""
+
+    @property
+    @abstractmethod
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The networks that compute."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the teacher computes."""
+
+    @property
+    def known(self) -> tuple[bool, ...]:
+        """For each class, whether the teacher knows it."""
+        return (True,) * self.num_classes
+
+    def freeze(self) -> None:
+        """Let nothing be trained."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the signature of nn.Module
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits, float32, of an image (B, C, *S) in 0..1. They can take part in a loss.
+
+        Raises:
+            TeacherError: the channels do not fit, or the network answers with another number of classes.
+        """
+        with torch.inference_mode():
+            logits = self.compute(image)
+        return logits.clone()
+
+    def fingerprint(self) -> dict[str, str]:
+        """What the logits depend on, as two SHA-256: of the `weights` and of the `preprocessing`.
+
+        The same teacher has the same fingerprint in every process and on every device.
+        """
+        return {"weights": self.weights_digest(), "preprocessing": json_digest(self.preprocessing())}
+
+    def check(
+        self, batches: Iterable[Mapping[str, Any]], *, num_classes: int, floor: float | None = None
+    ) -> TeacherCheck | AccuracyCheck:
+        """Score the teacher on labelled data before anybody learns from it.
+
+        By mean foreground Dice, or by accuracy where it answers once per image.
+
+        Args:
+            batches: mappings with `image` (B, C, *S) and `label` (B, *S), or (B,) for one answer per image.
+            num_classes: K of the data, background included.
+            floor: score below which the teacher is refused; None refuses none.
+
+        Raises:
+            ConfigError: `floor` is not in 0..1.
+            TeacherError: other classes, logits that are not finite, no labelled case, or a score below
+                `floor`.
+        """
+        if floor is not None and not 0 <= floor <= 1:
+            raise ConfigError(f"the teacher's floor is {floor!r}; give a score in 0..1")
+        tally: DiceTally | AccuracyTally = DiceTally(num_classes)
+        for batch in batches:
+            self.check_fits(num_classes, batch["image"].shape[1])
+            logits = self(batch["image"].to(self.device))
+            if not bool(logits.isfinite().all()):
+                raise TeacherError(
+                    f"teacher {self.name!r} answers with NaN or infinity; its weights are broken"
+                )
+            if logits.ndim == 2 and isinstance(tally, DiceTally):
+                tally = AccuracyTally(num_classes)
+            tally.update(logits.argmax(dim=1), batch["label"].to(self.device))
+        return tally.result(self.name, floor=floor, class_names=self.class_names)
