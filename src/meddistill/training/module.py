@@ -8,14 +8,14 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from meddistill.config import TrainingConfig
 from meddistill.errors import RunError
-from meddistill.evaluation import dice_score
+from meddistill.evaluation.overlap import count_overlap, dice_from_counts
 from meddistill.losses import partial_cross_entropy
 from meddistill.methods import Batch, Method
 from meddistill.teachers import Teacher
+from meddistill.training.means import WeightedMean
 
 
 class DistillationModule(L.LightningModule):
@@ -51,9 +51,9 @@ class DistillationModule(L.LightningModule):
         self.seed = seed
         self._outside: dict[str, Teacher | None] = {"teacher": teacher}
         self._unchecked: list[tuple[Tensor, list[str]]] = []
-        self._train_means: dict[str, MeanMetric] = {}
-        self.selection_loss = MeanMetric()
-        self.selection_dice = MeanMetric()
+        self._train_means: dict[str, WeightedMean] = {}
+        self.selection_loss = WeightedMean()
+        self.selection_dice = WeightedMean()
 
     @property
     def teacher(self) -> Teacher | None:
@@ -76,7 +76,7 @@ class DistillationModule(L.LightningModule):
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Loss of one batch.
+        """Loss of one batch; on an accelerator nothing in it waits for the device.
 
         Raises:
             RunError: the loss is not finite; names the cases of the batch.
@@ -91,9 +91,9 @@ class DistillationModule(L.LightningModule):
             self._mean(name).update(term.detach(), weight=len(batch["case_id"]))
         return loss
 
-    def _mean(self, name: str) -> MeanMetric:
+    def _mean(self, name: str) -> WeightedMean:
         if name not in self._train_means:
-            self._train_means[name] = MeanMetric(nan_strategy="disable").to(self.device)
+            self._train_means[name] = WeightedMean().to(self.device)
         return self._train_means[name]
 
     def _watch(self, loss: Tensor, case_ids: list[str], batch_index: int) -> None:
@@ -105,8 +105,8 @@ class DistillationModule(L.LightningModule):
 
     def _check_losses(self) -> None:
         unchecked, self._unchecked = self._unchecked, []
-        for loss, case_ids in unchecked:
-            value = float(loss)
+        values = torch.stack([loss for loss, _ in unchecked]).tolist() if unchecked else []
+        for value, (_, case_ids) in zip(values, unchecked, strict=True):
             if not math.isfinite(value):
                 where = f"in epoch {self.current_epoch} on the cases {', '.join(case_ids)}"
                 raise RunError(
@@ -119,15 +119,18 @@ class DistillationModule(L.LightningModule):
         logits = self.student(batch["image"]).float()
         cases = len(batch["case_id"])
         self.selection_loss.update(partial_cross_entropy(logits, batch["label"]), weight=cases)
-        dice = dice_score(logits.argmax(1), batch["label"], num_classes=self.num_classes)
+        counts = count_overlap(logits.argmax(1), batch["label"], num_classes=self.num_classes)
+        dice = dice_from_counts(counts)[:, 1:]
         known = torch.nan_to_num(dice)
         self.selection_dice.update(known, weight=torch.isfinite(dice).to(known.dtype))
 
     def training_means(self) -> dict[str, float]:
         """Mean of each loss term over the epoch, then forget it."""
         self._check_losses()
-        means = {f"train_{name}": float(metric.compute()) for name, metric in self._train_means.items()}
-        self._train_means.clear()
+        used = {name: mean for name, mean in self._train_means.items() if mean.update_called}
+        means = {f"train_{name}": float(mean.compute()) for name, mean in used.items()}
+        for mean in used.values():
+            mean.reset()
         return means
 
     def selection_means(self) -> dict[str, float]:
