@@ -27,6 +27,7 @@ _TAKES_KEYS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")]
+RowOption = Annotated[str | None, typer.Option(help="A row of the recipe's study.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
 
 
@@ -99,8 +100,12 @@ def train(
     context: typer.Context,
     recipe: RecipeArgument,
     out: OutOption,
-    row: Annotated[str | None, typer.Option(help="A row of the recipe's study.")] = None,
+    row: RowOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    stores: Annotated[
+        Path | None,
+        typer.Option(help="Folder in which stored teacher logits are kept.  [default: beside the run]"),
+    ] = None,
 ) -> None:
     """Train one student, score it on the test split and write its report.
 
@@ -116,7 +121,7 @@ def train(
     from meddistill.training.evaluate import evaluate as evaluate_run
     from meddistill.training.fit import fit
 
-    run = fit(checked, out, resume=resume)
+    run = fit(checked, out, resume=resume, stores=stores)
     if not is_first_process():
         return
     if has_cases(run, "test"):
@@ -124,6 +129,35 @@ def train(
     else:
         print("no test split: nothing was scored")
     print(f"report: {write_report(run)}")
+
+
+@app.command(context_settings=_TAKES_KEYS)
+def annotate(
+    context: typer.Context,
+    recipe: RecipeArgument,
+    out: OutOption,
+    row: RowOption = None,
+    split: Annotated[list[str], typer.Option(help="Splits to annotate; repeat it for several.")] = ["train"],  # noqa: B006
+    shard: Annotated[str, typer.Option(help="Only part i of n, as i/n; all parts fill one store.")] = "1/1",
+) -> None:
+    """Run the recipe's teacher once per case and store its logits for trainings to come.
+
+    Called again, it goes on where it stopped. Give the folder to a training with --teacher.store.
+
+    Example: `meddistill annotate pcd-busi-small --row kd --teacher.path runs/iid-s0 -o stores/iid-s0`
+    """
+    from meddistill.config import load_recipe
+
+    checked = load_recipe(recipe, _overrides(context), row=row)
+    from meddistill.teachers.annotate import Shard
+    from meddistill.training.annotation import annotate_recipe
+
+    done, stored = annotate_recipe(checked, out, splits=split, shard=Shard.parse(shard))
+    if stored is None:
+        print(f"{done}; other parts are missing")
+    else:
+        print(stored)
+    print(f"teacher store: {out}")
 
 
 @app.command()

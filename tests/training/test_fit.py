@@ -87,7 +87,7 @@ def test_the_student_trains_in_train_mode_in_every_epoch_and_the_teacher_never_d
 
     monkeypatch.setattr(DistillationModule, "training_step", watched)
     fit(
-        tiny_recipe(teacher={"path": str(teacher_run.root)}, method={"name": "distillation"}),
+        tiny_recipe(teacher={"path": str(teacher_run.root), "mode": "live"}, method={"name": "distillation"}),
         tmp_path / "run",
     )
     assert seen == [(True, False)] * 12

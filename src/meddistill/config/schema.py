@@ -96,10 +96,21 @@ class TeacherConfig(Section):
     `model` names its network when the file does not; `mean` and `std` normalise its images, `size` is its
     resolution when it is not the student's, `class_map` its order of classes; below the Dice `floor` it is
     refused.
+
+    `mode` says where its logits come from during training: `joint` computes them once per case and sends the
+    stored maps through the same geometric change as the image; `replay` computes `views` augmented views of
+    each case once and shows them in turn; `live` runs the teacher in every step. `store` is the folder of the
+    stored logits (by default below `teacher-stores` beside the run), `encoding` their precision, `top_k` how
+    many classes of each pixel are kept (all of up to 16, else 8).
     """
 
     path: str | None = None
     row: str | None = None
+    mode: Literal["joint", "replay", "live"] = "joint"
+    store: str | None = None
+    encoding: Literal["float16", "uint8"] = "float16"
+    top_k: Positive | None = None
+    views: Positive = 8
     model: ModelConfig | None = None
     mean: list[float] | None = None
     std: list[Annotated[float, Field(gt=0.0)]] | None = None

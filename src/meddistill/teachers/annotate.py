@@ -56,6 +56,10 @@ class Shard:
         return range(total * (self.index - 1) // self.count, total * self.index // self.count)
 
 
+WHOLE = Shard()
+"""Everything in one part."""
+
+
 @dataclass(frozen=True)
 class Annotation:
     """What an annotation did.
@@ -87,7 +91,7 @@ def annotate(
     manifest: Manifest,
     folder: Path | str,
     *,
-    shard: Shard = Shard(),
+    shard: Shard = WHOLE,
     wait: bool = False,
 ) -> Annotation:
     """Write the rows of one part of a store that are not there yet; make the store when there is none.

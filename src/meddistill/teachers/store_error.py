@@ -41,7 +41,13 @@ class Difference:
 
 
 def compare_with_live(
-    store: TeacherStore, teacher: Network, images: Images, *, augment: str = "none", cases: int = CASES
+    store: TeacherStore,
+    teacher: Network,
+    images: Images,
+    rows: Sequence[int],
+    *,
+    augment: str = "none",
+    cases: int = CASES,
 ) -> list[Difference]:
     """Compare a complete store with its teacher, at temperature 1.
 
@@ -52,17 +58,18 @@ def compare_with_live(
     Args:
         store: complete.
         teacher: the one that wrote it.
-        images: the images of its rows.
+        images: images by number.
+        rows: for each number the row of the store that belongs to it.
         augment: the augmentation whose geometric changes are tried one by one.
         cases: how many cases to compare.
     """
-    rows = _spread(store.manifest.rows, cases)
+    chosen = [(images([number])[0], rows[number]) for number in _spread(len(rows), cases)]
     if store.manifest.views is not None:
-        return [_difference("views", _as_they_are(store, teacher, images, rows))]
+        return [_difference("views", _as_they_are(store, teacher, chosen))]
     changes = geometric_changes(PRESETS[augment])
     return [
-        _difference("none", _as_they_are(store, teacher, images, rows)),
-        *(_difference(name, _changed(a, store, teacher, images, rows)) for name, a in changes.items()),
+        _difference("none", _as_they_are(store, teacher, chosen)),
+        *(_difference(name, _changed(change, store, teacher, chosen)) for name, change in changes.items()),
     ]
 
 
@@ -106,17 +113,18 @@ Outputs = Iterator[tuple[Tensor, Tensor]]
 """Stored and live logits of some pixels, (K, N) each."""
 
 
-def _as_they_are(store: TeacherStore, teacher: Network, images: Images, rows: Sequence[int]) -> Outputs:
-    for row in rows:
-        live = teacher(images([row])).cpu()
+Chosen = Sequence[tuple[Tensor, int]]
+"""Some images (C, *S) and their rows in the store."""
+
+
+def _as_they_are(store: TeacherStore, teacher: Network, chosen: Chosen) -> Outputs:
+    for image, row in chosen:
+        live = teacher(image[None]).cpu()
         yield store.read([row])[0].flatten(1), live[0].flatten(1)
 
 
-def _changed(
-    change: Augmentation, store: TeacherStore, teacher: Network, images: Images, rows: Sequence[int]
-) -> Outputs:
-    for row in rows:
-        image = images([row])[0]
+def _changed(change: Augmentation, store: TeacherStore, teacher: Network, chosen: Chosen) -> Outputs:
+    for image, row in chosen:
         label = torch.zeros(image.shape[1:], dtype=torch.long)
         sample = Sample(image=image, label=label, teacher_logits=store.read([row])[0])
         seen = JointTransform(change, dims=label.ndim)(sample, mixed_seed(row))

@@ -30,7 +30,7 @@ class JointLogits:
 
     def __init__(self, store: TeacherStore, cases: Sequence[str]) -> None:
         self.store = store
-        self._rows = _positions(store, cases)
+        self._rows = rows_of(store, cases)
 
     def seed(self, key: Key) -> int | None:  # noqa: ARG002 - part of the protocol
         """None: any change will do."""
@@ -57,7 +57,7 @@ class ReplayedLogits:
         self.store = store
         self.views = store.manifest.views
         self._cases = tuple(cases)
-        self._rows = _positions(store, cases)
+        self._rows = rows_of(store, cases)
         self._seed = seed
 
     def seed(self, key: Key) -> int | None:
@@ -66,7 +66,7 @@ class ReplayedLogits:
 
     def read(self, keys: Sequence[Key]) -> Tensor:
         """Logits (B, K, *S) float32 of the views at `keys`."""
-        return self.store.read([self._rows[key[1]] * self.views.count + self.view(key) for key in keys])
+        return self.store.read([self._rows[key[1] * self.views.count + self.view(key)] for key in keys])
 
     def view(self, key: Key) -> int:
         """Number of the view: all are used equally often."""
@@ -127,7 +127,8 @@ class RowImages:
         raise IndexError(position)
 
 
-def _positions(store: TeacherStore, cases: Sequence[str]) -> list[int]:
-    """Position of each case in the store, which `check_same` has shown to have them all."""
-    positions = {case: position for position, (case, _) in enumerate(store.manifest.cases)}
-    return [positions[case] for case in cases]
+def rows_of(store: TeacherStore, cases: Sequence[str]) -> list[int]:
+    """The rows of some cases (of all their views), which `check_same` has shown to be there."""
+    first = {case: number for number, (case, _) in enumerate(store.manifest.cases)}
+    count = store.manifest.views_per_case
+    return [first[case] * count + view for case in cases for view in range(count)]

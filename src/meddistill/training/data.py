@@ -30,6 +30,7 @@ from meddistill.data import (
 )
 from meddistill.data.case import SPLITS, Case, Source, Split
 from meddistill.data.phantom import PhantomSource
+from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.errors import ConfigError, DataError
 
 
@@ -152,13 +153,19 @@ class TaskData:
                 self.dataset(split)
 
     def training_loader(
-        self, *, batch_size: int, seed: int, workers: int, rank: int = 0, world_size: int = 1
+        self,
+        *,
+        batch_size: int,
+        seed: int,
+        workers: int,
+        teacher: TeacherLogits | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> DataLoader[Any]:
-        """Shuffled, augmented batches of the training split."""
-        dataset = self.dataset("train")
-        if self.config.augment != "none":
-            transform = make_transform(self.config.augment, dims=self.source.dims)
-            dataset = CaseDataset(dataset.cache, transform=transform, seed=seed)
+        """Shuffled, augmented batches of the training split, with the stored logits of `teacher`."""
+        transform = make_transform(self.config.augment, dims=self.source.dims)
+        cache = self.dataset("train").cache
+        dataset = CaseDataset(cache, transform=transform, seed=seed, teacher=teacher)
         return make_loader(
             dataset,
             batch_size=batch_size,

@@ -15,10 +15,12 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from meddistill.config import Recipe, TrainingConfig, recipe_to_yaml
+from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.errors import ConfigError, RunError
 from meddistill.files import write_json, write_text
 from meddistill.methods import create_method
 from meddistill.models import ModelSpec, count_parameters, same_architecture
+from meddistill.teachers import Teacher
 from meddistill.training.callbacks import EpochProgress, Recorder, restore_torch_state
 from meddistill.training.claim import (
     already_done,
@@ -28,13 +30,16 @@ from meddistill.training.claim import (
     is_first_process,
 )
 from meddistill.training.data import TaskData
-from meddistill.training.hardware import describe, lightning_precision
+from meddistill.training.hardware import describe, lightning_precision, set_layout
 from meddistill.training.module import DistillationModule
-from meddistill.training.preparation import Prepared, prepare, teacher_for
+from meddistill.training.preparation import Prepared, prepare, student_spec, teacher_for
 from meddistill.training.run_folder import RunFolder
+from meddistill.training.storing import store_for
 
 
-def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
+def fit(
+    recipe: Recipe, run: Path | str, *, resume: bool = False, stores: Path | str | None = None
+) -> RunFolder:
     """Train the student of `recipe` and fill the run folder.
 
     Everything that can be refused is refused before the folder is made. A run that was interrupted goes on
@@ -44,6 +49,8 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
         recipe: a checked recipe, see `meddistill.config.load_recipe`.
         run: folder to create.
         resume: go on with the run that the folder holds (or start it, when it holds none).
+        stores: folder in which stored logits of teachers are kept and found again by other runs;
+            `teacher-stores` beside the run by default.
 
     Raises:
         RunError: the folder exists, cannot be written or holds another recipe; the loss became infinite.
@@ -56,15 +63,7 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
         return folder
     check_writable(folder.root)
     data = TaskData.from_config(recipe.data)
-    spec = ModelSpec(
-        name=recipe.model.name,
-        in_channels=data.source.in_channels,
-        num_classes=data.num_classes,
-        dims=data.source.dims,
-        options=dict(recipe.model.options),
-        class_names=tuple(data.source.class_names),
-        size=tuple(recipe.data.size),
-    )
+    spec = student_spec(recipe, data)
     torch.manual_seed(recipe.seed)
     student = spec.build()
     method = create_method(**recipe.method)
@@ -73,34 +72,34 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     trainer = build_trainer(recipe.training, folder, recorder)
     data.decode()
     if recipe.training.channels_last:
-        _set_layout(spec.dims, student, teacher)
+        set_layout(spec.dims, student, teacher)
     resumed = restore_torch_state(folder.checkpoint) if resume and folder.checkpoint.exists() else None
-    module = DistillationModule(
-        student, method, teacher, recipe.training, num_classes=spec.num_classes, seed=recipe.seed
-    )
-    prepared = None
+    if teacher is not None:
+        teacher.to(trainer.strategy.root_device)
+    place = Path(stores) if stores else folder.root.parent / "teacher-stores"
     if resumed is None:
-        prepared = prepare(recipe, data, method, teacher, trainer.strategy.root_device)
+        prepared = prepare(recipe, data, method, teacher, place)
+    else:
+        prepared = Prepared(stored=store_for(recipe, data, teacher, place) if teacher else None)
+    stored = prepared.stored
+    asked_live = teacher if stored is None else None
+    module = DistillationModule(
+        student, method, asked_live, recipe.training, num_classes=spec.num_classes, seed=recipe.seed
+    )
+    logits = None if stored is None else stored.logits(tuple(data.cases("train")), seed=recipe.seed)
     with claimed(folder) if is_first_process() else contextlib.nullcontext():
-        if is_first_process() and prepared is not None:
-            _begin(folder, recipe, data, spec, module, prepared)
+        if is_first_process() and resumed is None:
+            _begin(folder, recipe, data, spec, student, teacher, prepared)
         if resumed is not None:
             check_same_split(folder, data)
             recorder.load_state_dict(resumed["callbacks"][recorder.state_key])
         if not recorder.exhausted:
             checkpoint = folder.checkpoint if resumed is not None else None
-            _train(trainer, module, data, recipe, checkpoint=checkpoint)
+            _train(trainer, module, data, recipe, logits, checkpoint=checkpoint)
         if trainer.is_global_zero:
             ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             folder.write_state(state="finished", finished_at=ended)
     return folder
-
-
-def _set_layout(dims: int, *networks: torch.nn.Module | None) -> None:
-    layout = torch.channels_last if dims == 2 else torch.channels_last_3d
-    for network in networks:
-        if network is not None:
-            network.to(memory_format=layout)  # type: ignore[call-overload]
 
 
 def _begin(
@@ -108,7 +107,8 @@ def _begin(
     recipe: Recipe,
     data: TaskData,
     spec: ModelSpec,
-    module: DistillationModule,
+    student: torch.nn.Module,
+    teacher: Teacher | None,
     prepared: Prepared,
 ) -> None:
     """Write what is known before the first step: the config first, so that a killed run can be resumed."""
@@ -127,19 +127,21 @@ def _begin(
         **spec.to_json(),
         "interpolation": recipe.data.interpolation,
         "channels": spec.in_channels,
-        "parameters": count_parameters(module.student),
+        "parameters": count_parameters(student),
     }
-    if module.teacher is not None:
+    if teacher is not None:
         described |= {
-            "teacher": module.teacher.name,
-            "teacher_parameters": count_parameters(module.teacher),
-            "self_distillation": same_architecture(module.student, module.teacher.network),
+            "teacher": teacher.name,
+            "teacher_parameters": count_parameters(teacher),
+            "self_distillation": same_architecture(student, teacher.network),
         }
     write_json(folder.model, described)
     if prepared.calibration is not None:
         write_json(folder.calibration, prepared.calibration.to_json())
-    if prepared.teacher is not None:
-        write_json(folder.teacher_check, prepared.teacher)
+    if prepared.scores is not None:
+        write_json(folder.teacher_check, prepared.scores)
+    if prepared.stored is not None:
+        write_json(folder.teacher_store, prepared.stored.to_json())
     folder.write_state(state="running", epochs_done=0)
 
 
@@ -180,13 +182,20 @@ def _launcher(config: TrainingConfig, folder: RunFolder, recorder: Recorder) -> 
 
 
 def _train(
-    trainer: L.Trainer, module: DistillationModule, data: TaskData, recipe: Recipe, *, checkpoint: Path | None
+    trainer: L.Trainer,
+    module: DistillationModule,
+    data: TaskData,
+    recipe: Recipe,
+    teacher: TeacherLogits | None,
+    *,
+    checkpoint: Path | None,
 ) -> None:
     config = recipe.training
     training = data.training_loader(
         batch_size=config.batch_size,
         seed=recipe.seed,
         workers=config.workers,
+        teacher=teacher,
         rank=trainer.global_rank,
         world_size=trainer.world_size,
     )

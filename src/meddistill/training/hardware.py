@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Any
 
 import torch
+from torch import nn
 
 _PACKAGES = (
     "meddistill",
@@ -57,6 +58,14 @@ def device_for(accelerator: str) -> torch.device:
     if accelerator in ("auto", "mps") and torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def set_layout(dims: int, *networks: nn.Module | None) -> None:
+    """Keep the weights of networks for 2D or 3D images with the channels last in memory."""
+    layout = torch.channels_last if dims == 2 else torch.channels_last_3d
+    for network in networks:
+        if network is not None:
+            network.to(memory_format=layout)  # type: ignore[call-overload]
 
 
 def command_line() -> str:

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from meddistill.config import Recipe
+from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.errors import ConfigError, TeacherError
 from meddistill.methods import Context, Method
 from meddistill.models import ModelSpec
 from meddistill.teachers import Calibration, Teacher, fit_temperature, load_teacher
+from meddistill.teachers.base import BaseTeacher
+from meddistill.training.claim import is_first_process
 from meddistill.training.data import TaskData
+from meddistill.training.storing import Stored, store_for
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is worth writing down: the teacher's own scores, and its calibration; None without."""
+    """What was found out about the teacher before training; None where there is none.
 
-    teacher: dict[str, Any] | None = None
+    Args:
+        scores: its own scores.
+        calibration: its temperature.
+        stored: its stored logits; None when it is asked live.
+    """
+
+    scores: dict[str, Any] | None = None
     calibration: Calibration | None = None
+    stored: Stored | None = None
+
+
+def student_spec(recipe: Recipe, data: TaskData) -> ModelSpec:
+    """The student that the recipe asks for, for these data."""
+    return ModelSpec(
+        name=recipe.model.name,
+        in_channels=data.source.in_channels,
+        num_classes=data.num_classes,
+        dims=data.source.dims,
+        options=dict(recipe.model.options),
+        class_names=tuple(data.source.class_names),
+        size=tuple(recipe.data.size),
+    )
 
 
 def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | None:
@@ -32,14 +57,20 @@ def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | No
         ConfigError: the method needs a teacher and none is given.
         TeacherError: it cannot be loaded or does not fit the task.
     """
-    if not method.needs_teacher:
-        return None
+    return build_teacher(recipe, spec) if method.needs_teacher else None
+
+
+def build_teacher(recipe: Recipe, spec: ModelSpec) -> Teacher:
+    """The teacher that the recipe names.
+
+    Raises:
+        ConfigError: none is named.
+        TeacherError: it cannot be loaded or does not fit the task.
+    """
     config = recipe.teacher
     if config.path is None:
         hint = f"the study trains row {config.row!r} first; or " if config.row else ""
-        raise ConfigError(
-            f"method {recipe.method['name']!r} needs a teacher: {hint}give --teacher.path RUN_OR_WEIGHTS"
-        )
+        raise ConfigError(f"{recipe.name} needs a teacher: {hint}give --teacher.path RUN_OR_WEIGHTS")
     given: dict[str, Any] = {}
     if config.model is not None:
         shape = {"in_channels": spec.in_channels, "num_classes": spec.num_classes, "dims": spec.dims}
@@ -57,41 +88,72 @@ def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | No
 
 
 def prepare(
-    recipe: Recipe, data: TaskData, method: Method, teacher: Teacher | None, device: torch.device
+    recipe: Recipe, data: TaskData, method: Method, teacher: Teacher | None, stores: Path
 ) -> Prepared:
-    """Check and calibrate the teacher on held-out splits, then call `method.prepare`.
+    """Check the teacher, store its logits, calibrate it, and let the method look at them.
 
     Raises:
-        TeacherError: the teacher is below `teacher.floor`, or must be calibrated without a calibration split.
+        TeacherError: the teacher is below `teacher.floor`, must be calibrated without a calibration split, or
+            its store does not fit.
+        RunError: the store cannot be written.
     """
-    epochs = recipe.training.epochs
     if teacher is None:
-        method.prepare(Context(num_classes=data.num_classes, epochs=epochs))
+        method.prepare(Context(num_classes=data.num_classes, epochs=recipe.training.epochs))
         return Prepared()
-    teacher.to(device)
-    batch_size = recipe.training.batch_size
-
-    def batches(split: str) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in data.loader(split, batch_size=batch_size):
-            yield teacher(batch["image"].to(device)).cpu(), batch["label"]
-
-    held_out = "selection" if data.split.cases.get("selection") else "train"
-    loader = data.loader(held_out, batch_size=batch_size)
-    check = teacher.check(loader, num_classes=data.num_classes, floor=recipe.teacher.floor)
-    calibration = None
-    if data.split.cases.get("calibration"):
-        calibration = fit_temperature(lambda: batches("calibration"), criterion=recipe.training.calibration)
-    elif method.needs_teacher_temperature:
+    if method.needs_teacher_temperature and not data.split.cases.get("calibration"):
         raise TeacherError(
             "confidence_temperature: calibrate needs a calibration split; set data.splits.carve.calibration "
             "to 0.08, or give the temperature as a number"
         )
+    scores = check_teacher(recipe, data, teacher)
+    stored = store_for(recipe, data, teacher, stores)
+    if stored is not None and is_first_process():
+        print(stored, file=sys.stderr, flush=True)
+    calibration = calibrate(recipe, data, teacher)
+    of_images = None if stored is None else stored.of_images(tuple(data.cases("train")))
     method.prepare(
         Context(
             num_classes=data.num_classes,
-            epochs=epochs,
-            teacher_batches=lambda: batches("train"),
+            epochs=recipe.training.epochs,
+            teacher_batches=lambda: training_logits(recipe, data, of_images or teacher),
             teacher_temperature=calibration.temperature if calibration else None,
         )
     )
-    return Prepared({"split": held_out, **check.to_json()}, calibration)
+    return Prepared(scores, calibration, stored)
+
+
+def check_teacher(recipe: Recipe, data: TaskData, teacher: Teacher) -> dict[str, Any]:
+    """Score the teacher on the selection split (or else on the training split), before any work is done.
+
+    Raises:
+        TeacherError: the teacher is below `teacher.floor`.
+    """
+    held_out = "selection" if data.split.cases.get("selection") else "train"
+    loader = data.loader(held_out, batch_size=recipe.training.batch_size)
+    check = teacher.check(loader, num_classes=data.num_classes, floor=recipe.teacher.floor)
+    return {"split": held_out, **check.to_json()}
+
+
+def calibrate(recipe: Recipe, data: TaskData, teacher: Teacher) -> Calibration | None:
+    """Fit the teacher's temperature on the calibration split; None where there is none."""
+    if not data.split.cases.get("calibration"):
+        return None
+    loader = data.loader("calibration", batch_size=recipe.training.batch_size)
+    return fit_temperature(lambda: _live(loader, teacher), criterion=recipe.training.calibration)
+
+
+def training_logits(
+    recipe: Recipe, data: TaskData, source: Teacher | TeacherLogits
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One pass over (teacher logits, labels) of the training split, live or from the store."""
+    loader = data.loader("train", batch_size=recipe.training.batch_size)
+    if isinstance(source, BaseTeacher):
+        yield from _live(loader, source)
+        return
+    for batch in loader:
+        yield source.read([(0, index) for index in batch["index"].tolist()]), batch["label"]
+
+
+def _live(loader: Iterable[Any], teacher: Teacher) -> Iterator[tuple[Tensor, Tensor]]:
+    for batch in loader:
+        yield teacher(batch["image"].to(teacher.device)).cpu(), batch["label"]

@@ -72,6 +72,11 @@ class RunFolder:
         """The teacher's own scores, taken before training, JSON."""
         return self.root / "teacher.json"
 
+    @property
+    def teacher_store(self) -> Path:
+        """Where the teacher's logits are stored, and how far they are from the live teacher's, JSON."""
+        return self.root / "teacher-store.json"
+
     def scores(self, split: str = "test") -> Path:
         """Per-case, per-class scores of `split`, CSV."""
         return self.root / "evaluation" / f"{split}-scores.csv"

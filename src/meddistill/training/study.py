@@ -202,6 +202,7 @@ def _train_process(run: PlannedRun, out: Path, jobs: int, stop: threading.Event)
     log.parent.mkdir(parents=True, exist_ok=True)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     command = [sys.executable, "-m", "meddistill", "train", str(config), "--out", str(run.folder), "--resume"]
+    command += ["--stores", str(out / "teacher-stores")]
     with open(log, "a", encoding="utf-8") as output:
         process = subprocess.Popen(
             command,
