@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,8 +85,8 @@ def leaking_groups(place: Path) -> list[str]:
     return train(place, data={**on_folder(root, group_pattern="^[a-z]+"), "splits": LISTS})
 
 
-def taught_by(path: Path | str, place: Path, **changes: object) -> list[str]:
-    return train(place, teacher={"path": str(path)}, method={"name": "distillation"}, **changes)
+def taught_by(path: Path | str, place: Path, **teacher: object) -> list[str]:
+    return train(place, teacher={"path": str(path), **teacher}, method={"name": "distillation"})
 
 
 def teacher_of_other_classes(place: Path) -> list[str]:
@@ -117,6 +118,34 @@ def missing_teacher(place: Path) -> list[str]:
 
 def unfinished_teacher(place: Path) -> list[str]:
     return taught_by(made_run(place / "teacher", state="running"), place)
+
+
+def annotated(place: Path, *options: str) -> list[str]:
+    """A good store, and the command that would write into it again."""
+    teacher = {"path": str(weights(place / "teacher.safetensors"))}
+    command = ["annotate", str(write_recipe(place, teacher=teacher)), "-o", str(place / "store")]
+    assert run(command) == 0
+    return [*command, *options]
+
+
+def annotating(*options: str) -> Making:
+    return lambda place: annotated(place, *options)
+
+
+def cut_off_store(place: Path) -> list[str]:
+    annotated(place)
+    os.truncate(place / "store" / "values.npy", 1000)
+    return taught_by(place / "teacher.safetensors", place, store=str(place / "store"))
+
+
+def store_of_another_teacher(place: Path) -> list[str]:
+    annotated(place)
+    other = weights(place / "other.safetensors")
+    return taught_by(other, place, store=str(place / "store"))
+
+
+def annotate_without_teacher(place: Path) -> list[str]:
+    return ["annotate", str(write_recipe(place)), "-o", str(place / "store")]
 
 
 def existing_run(place: Path) -> list[str]:
@@ -322,6 +351,24 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     ("teacher of unknown kind", teacher_that_is_text("teacher.doc"), ["teacher.doc", "no weights file"]),
     ("pickle that runs code", malicious_teacher(raw_pickle), ["teacher.pt", "holds Python code"]),
     ("checkpoint that runs code", malicious_teacher(torch_pickle), ["teacher.pt", "holds Python code"]),
+    # stored logits
+    ("store of another teacher", store_of_another_teacher, ["store", "other teacher weights"]),
+    ("store that was cut off", cut_off_store, ["values.npy", "was cut off (1000 of"]),
+    ("other normalisation", annotating("--teacher.mean", "[0.3]"), ["store", "preprocessing has changed"]),
+    (
+        "other image size",
+        annotating("--data.size", "[40, 40]"),
+        ["store", "size changed from 32x32 to 40x40"],
+    ),
+    ("other images", annotating("--data.source.seed", "5"), ["store", "the images of 16 cases have changed"]),
+    ("other batches", annotating("--training.batch_size", "3"), ["store", "was begun for 16 cases"]),
+    ("replay without views", annotating("--teacher.mode", "replay"), ["data.augment is none"]),
+    ("annotating for live", annotating("--teacher.mode", "live"), ["stores nothing"]),
+    ("no such shard", annotating("--shard", "3/2"), ["--shard", "'3/2'", "1/4"]),
+    ("no such split", annotating("--split", "tset"), ["'tset'", "'test'"]),
+    ("more classes than there are", annotating("--teacher.top_k", "3"), ["top_k is 3", "1 to 2"]),
+    ("below the floor", annotating("--teacher.floor", "0.99"), ["floor of 0.99"]),
+    ("annotating without teacher", annotate_without_teacher, ["needs a teacher", "--teacher.path"]),
     # folders
     ("existing run", existing_run, ["out", "exists", "--resume"]),
     ("resume by another recipe", other_recipe, ["another recipe", "training"]),

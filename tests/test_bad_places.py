@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from meddistill.cli import run
 from meddistill.training.run_folder import RunFolder
 from tests.data.builders import busi_tree, png_bomb
-from tests.mistakes import RunsCode, made_run, raw_pickle, snapshot, the_line, torch_pickle, train
+from tests.mistakes import RunsCode, made_run, raw_pickle, snapshot, the_line, torch_pickle, train, weights
 from tests.recipes import write_recipe
 
 NOBODY = 65534
@@ -33,8 +33,10 @@ def writing_command(name: str, inputs: Path, out: Path) -> list[str]:
     """A command with good inputs that writes `out`."""
     images = busi_tree(inputs / "images", per_class=1)
     runs = [str(made_run(inputs / row, dice=(0.1, 0.2))) for row in ("iid", "kd")]
-    recipe = str(write_recipe(inputs, study={"rows": {"iid": {}}, "baseline": "iid"}))
+    teacher = {"path": str(weights(inputs / "teacher.safetensors"))}
+    recipe = str(write_recipe(inputs, teacher=teacher, study={"rows": {"iid": {}}, "baseline": "iid"}))
     return {
+        "annotate": ["annotate", recipe],
         "train": ["train", recipe],
         "study": ["study", recipe],
         "predict": ["predict", runs[0], str(images)],
@@ -43,7 +45,7 @@ def writing_command(name: str, inputs: Path, out: Path) -> list[str]:
     }[name] + ["-o", str(out)]
 
 
-WRITING = ("train", "study", "predict", "compare", "phantom")
+WRITING = ("train", "annotate", "study", "predict", "compare", "phantom")
 
 
 @needs_proc
@@ -134,13 +136,13 @@ def test_a_disk_that_is_full_before_the_first_step_leaves_nothing(tmp_path, capf
     before = snapshot(tmp_path)
     with files_up_to(500):
         assert run(command) == 2
-    assert "cannot write" in the_line(*capfd.readouterr())
+    assert "no room for 0 MB of decoded images" in the_line(*capfd.readouterr())
     assert snapshot(tmp_path) == before
 
 
 @pytest.mark.parametrize(
     ("size", "broken_file"),
-    [(20_000, "student.safetensors"), (600_000, "last.ckpt")],
+    [(40_000, "student.safetensors"), (600_000, "last.ckpt")],
 )
 def test_a_run_on_a_full_disk_can_be_resumed(size, broken_file, tmp_path, teacher_run, capfd):
     command = train(tmp_path, model={"options": {"width": 4}})
@@ -166,6 +168,21 @@ def test_a_small_disk(size, tmp_path, capfd):
         left = {path.name for path in (tmp_path / "disk").rglob("*") if path.is_file()}
     assert not left or "config.yaml" in left
     assert not [name for name in left if name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize("mode", ["annotate", "train"])
+def test_a_disk_too_small_for_the_teachers_outputs(mode, tmp_path, capfd):
+    """All the room is taken before the teacher is run: nothing is half written."""
+    teacher = {"path": str(weights(tmp_path / "teacher.safetensors"))}
+    command = train(tmp_path, teacher=teacher, method={"name": "distillation"})
+    command[0] = mode
+    command[command.index("-o") + 1] = str(tmp_path / "disk" / "out")
+    with disk_of(16384, tmp_path / "disk"):
+        assert run(command) == 2
+        line = the_line(*capfd.readouterr())
+        assert "No space left on device" in line
+        assert "the teacher's outputs need 0.0 MB" in line
+        assert list((tmp_path / "disk").iterdir()) == []
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
@@ -216,7 +233,7 @@ def test_a_bomb_is_refused_in_little_memory(tmp_path):
 @pytest.mark.slow
 def test_a_process_on_a_full_disk_says_one_line(tmp_path):
     command = train(tmp_path)
-    done = process(command, limited(resource.RLIMIT_FSIZE, 20_000))
+    done = process(command, limited(resource.RLIMIT_FSIZE, 40_000))
     assert done.returncode == 2, done.stderr
     assert "student.safetensors" in the_line(done.stdout, done.stderr)
     assert RunFolder(tmp_path / "out").read_state()["state"] == "running"

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from meddistill.config import Recipe
 from meddistill.data import make_transform
+from meddistill.data.case import SPLITS
 from meddistill.data.teacher_logits import TeacherLogits
-from meddistill.errors import ConfigError, DataError
+from meddistill.errors import ConfigError, DataError, unknown_name
 from meddistill.teachers.annotate import Annotation, Network, annotate
 from meddistill.teachers.base import BaseTeacher
+from meddistill.teachers.layout import choose_layout
 from meddistill.teachers.manifest import Manifest, Views, check_same
 from meddistill.teachers.store import MANIFEST, TeacherStore
 from meddistill.teachers.store_error import Difference, compare_with_live, differences_table
@@ -69,10 +71,11 @@ def describe_store(
     """What a store of the recipe's teacher over some splits is made from, and its images.
 
     Raises:
-        ConfigError: views are to be replayed without augmentation.
+        ConfigError: views to be replayed without augmentation, an unknown split, or an impossible `top_k`.
         DataError: none of the splits has cases, or a file cannot be read.
     """
     config = recipe.teacher
+    choose_layout(data.num_classes, config.top_k)
     views = transform = None
     if config.mode == "replay":
         transform = make_transform(recipe.data.augment, dims=data.source.dims)
@@ -83,6 +86,9 @@ def describe_store(
             )
         versions = {name: metadata.version(name) for name in ("torch", "monai")}
         views = Views(recipe.data.augment, config.views, _VIEW_SEED, versions)
+    for split in splits:
+        if split not in SPLITS:
+            raise ConfigError(unknown_name("split", split, SPLITS))
     filled = [split for split in splits if data.split.cases.get(split)]
     if not filled:
         raise DataError(f"there are no cases in {' or '.join(splits)}; set data.splits")
