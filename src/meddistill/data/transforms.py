@@ -100,7 +100,8 @@ class JointTransform:
     """Applies an `Augmentation`; the same seed gives the same change, in whatever process.
 
     Labels take the nearest value, images and logits are interpolated linearly. What comes in from outside the
-    frame is black in the image, 0 in the logits, and `IGNORE_INDEX` in the label, so that no loss counts it.
+    frame is black in the image, the nearest edge in the logits, and `IGNORE_INDEX` in the label, so that no
+    loss counts it.
 
     Args:
         augmentation: how much to change.
@@ -167,7 +168,7 @@ def _geometric(augmentation: Augmentation, dims: int) -> list[Any]:
             shear_range=(augmentation.shear,) * (2 if dims == 2 else 6),
             scale_range=(augmentation.zoom,) * dims,
             mode=("bilinear", "nearest", "bilinear"),
-            padding_mode="zeros",
+            padding_mode=("zeros", "zeros", "border"),
             allow_missing_keys=True,
         )
         steps.append(affine)
