@@ -65,7 +65,7 @@ def test_killed_in_an_epoch_and_resumed_ends_bit_identical(tmp_path, teacher_run
 def test_two_processes_give_the_loss_of_one(tmp_path):
     """DDP by flags alone, over gloo; instance norm, so that half a batch is normalised as in the whole."""
     model = {"name": "monai/basicunet", "options": {"features": [4, 4, 4, 4, 4, 4]}}
-    recipe = write_recipe(tmp_path, model=model)
+    recipe = write_recipe(tmp_path, model=model, training={"precision": "32"})
     single = start(recipe, tmp_path / "one")
     assert single.wait(timeout=240) == 0, single.stderr.read().decode()
     flags = ["--training.accelerator", "cpu", "--training.devices", "2", "--training.strategy", "ddp"]

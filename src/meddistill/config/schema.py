@@ -96,7 +96,8 @@ class TeacherConfig(Section):
 
     `model` names its network when the file does not; `mean` and `std` normalise its images, `size` is its
     resolution when it is not the student's, `class_map` its order of classes; below the Dice `floor` it is
-    refused.
+    refused. `precision` auto is bf16 where the hardware is fast at it; `compile` hands its network to
+    torch.compile.
     """
 
     path: str | None = None
@@ -107,10 +108,16 @@ class TeacherConfig(Section):
     size: list[Positive] | None = None
     class_map: list[NotNegative] | None = None
     floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    compile: bool = False
 
 
 class TrainingConfig(Section):
-    """Optimiser, schedule, hardware and stopping."""
+    """Optimiser, schedule, hardware and stopping.
+
+    `precision` auto is bf16 where the hardware is fast at it; `compile` hands the student to torch.compile,
+    which takes minutes before the first step and speeds up those after it; `workers` load the batches ahead.
+    """
 
     epochs: Positive
     batch_size: Positive
@@ -130,6 +137,7 @@ class TrainingConfig(Section):
     strategy: Literal["auto", "ddp"] = "auto"
     sync_batchnorm: bool = False
     channels_last: bool = False
+    compile: bool = False
     workers: NotNegative = 0
     calibration: Literal["nll", "ece"] = "nll"
     keep: Literal["best", "last"] = "best"

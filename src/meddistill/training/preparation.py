@@ -15,6 +15,7 @@ from meddistill.methods import Context, Method
 from meddistill.models import ModelSpec
 from meddistill.teachers import Calibration, Teacher, fit_temperature, load_teacher
 from meddistill.training.data import TaskData
+from meddistill.training.hardware import takes_bf16
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | No
         std=config.std,
         size=config.size,
         class_map=config.class_map,
+        dtype=torch.bfloat16 if takes_bf16(config.precision, recipe.training.accelerator) else None,
         **given,
     )
     teacher.check_fits(num_classes=spec.num_classes, in_channels=spec.in_channels)
