@@ -9,13 +9,14 @@ from meddistill.config import load_recipe
 from meddistill.data.seeding import mixed_seed
 from meddistill.data.transforms import Sample, make_transform
 from meddistill.errors import ConfigError, RunError, TeacherError
-from meddistill.teachers import load_teacher
 from meddistill.teachers.annotate import Shard
 from meddistill.teachers.store import TeacherStore
 from meddistill.training.annotation import annotate_recipe
+from meddistill.training.assembly import student_spec
 from meddistill.training.data import TaskData
 from meddistill.training.fit import fit
 from meddistill.training.module import DistillationModule
+from meddistill.training.recipe_teacher import build_teacher
 from meddistill.training.run_folder import read_json
 from meddistill.training.storing import store_for
 from tests.mistakes import snapshot
@@ -28,12 +29,17 @@ KD = {"name": "distillation"}
 
 def distilled(teacher_run, **changes):
     """A tiny recipe whose teacher is `teacher_run`; `mode`, `store` and the like belong to the teacher."""
-    own = {name: changes.pop(name) for name in ("mode", "store", "encoding", "views") if name in changes}
+    own = {
+        name: changes.pop(name)
+        for name in ("mode", "store", "encoding", "views", "precision")
+        if name in changes
+    }
     return tiny_recipe(teacher={"path": str(teacher_run.root), **own}, **{"method": KD, **changes})
 
 
 def task(recipe):
-    return TaskData.from_config(recipe.data), load_teacher(recipe.teacher.path)
+    data = TaskData.from_config(recipe.data)
+    return data, build_teacher(recipe, student_spec(recipe, data))
 
 
 def batches(recipe, stored, data, epochs=(0,), workers=0):
@@ -49,7 +55,9 @@ def test_a_run_from_the_store_is_the_live_run(tmp_path, teacher_run, method, tol
     """Half precision moves a few pixels of P-CD across its thresholds."""
     rows = {}
     for mode in ("live", "joint"):
-        recipe = distilled(teacher_run, mode=mode, method=method, training={"precision": "32"})
+        recipe = distilled(
+            teacher_run, mode=mode, precision="32", method=method, training={"precision": "32"}
+        )
         rows[mode] = history(fit(recipe, tmp_path / mode))
     for live, joint in zip(rows["live"], rows["joint"], strict=True):
         assert float(joint["train_loss"]) == pytest.approx(float(live["train_loss"]), rel=tolerance)

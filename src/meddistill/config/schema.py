@@ -95,7 +95,9 @@ class TeacherConfig(Section):
 
     `model` names its network when the file does not; `mean` and `std` normalise its images, `size` is its
     resolution when it is not the student's, `class_map` its order of classes; below the Dice `floor` it is
-    refused.
+    refused. `precision` auto is bf16 where the hardware is fast at it and the teacher is asked live, and 32
+    where its logits are stored, so that a store does not depend on the machine; `compile` hands its network
+    to torch.compile.
 
     `mode` says where its logits come from during training: `joint` computes them once per case and sends the
     stored maps through the same geometric change as the image; `replay` computes `views` augmented views of
@@ -117,10 +119,16 @@ class TeacherConfig(Section):
     size: list[Positive] | None = None
     class_map: list[NotNegative] | None = None
     floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    compile: bool = False
 
 
 class TrainingConfig(Section):
-    """Optimiser, schedule, hardware and stopping."""
+    """Optimiser, schedule, hardware and stopping.
+
+    `precision` auto is bf16 where the hardware is fast at it; `compile` hands the student to torch.compile,
+    which takes minutes before the first step and speeds up those after it; `workers` load the batches ahead.
+    """
 
     epochs: Positive
     batch_size: Positive
@@ -140,6 +148,7 @@ class TrainingConfig(Section):
     strategy: Literal["auto", "ddp"] = "auto"
     sync_batchnorm: bool = False
     channels_last: bool = False
+    compile: bool = False
     workers: NotNegative = 0
     calibration: Literal["nll", "ece"] = "nll"
     keep: Literal["best", "last"] = "best"

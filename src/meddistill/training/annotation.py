@@ -8,9 +8,11 @@ from pathlib import Path
 from meddistill.config import Recipe
 from meddistill.errors import ConfigError
 from meddistill.teachers.annotate import WHOLE, Annotation, Shard, annotate
+from meddistill.training.assembly import student_spec
 from meddistill.training.data import TaskData
 from meddistill.training.hardware import device_for, set_layout
-from meddistill.training.preparation import build_teacher, check_teacher, student_spec
+from meddistill.training.preparation import check_teacher
+from meddistill.training.recipe_teacher import build_teacher
 from meddistill.training.storing import Stored, as_network, complete_store, describe_store
 
 

@@ -15,7 +15,7 @@ from meddistill.models import load_model
 from meddistill.training.claim import check_same_split
 from meddistill.training.data import TaskData
 from meddistill.training.hardware import device_for
-from meddistill.training.preparation import teacher_for
+from meddistill.training.recipe_teacher import teacher_for
 from meddistill.training.run_folder import RunFolder, read_json
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 import warnings
@@ -11,16 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lightning as L
-import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from meddistill.config import Recipe, TrainingConfig, recipe_to_yaml
-from meddistill.data.teacher_logits import TeacherLogits
-from meddistill.errors import ConfigError, RunError
+from meddistill.errors import RunError
 from meddistill.files import write_json, write_text
-from meddistill.methods import create_method
-from meddistill.models import ModelSpec, count_parameters, same_architecture
-from meddistill.teachers import Teacher
+from meddistill.models import count_parameters, same_architecture
+from meddistill.training.assembly import Assembly, assemble
 from meddistill.training.callbacks import EpochProgress, Recorder, restore_torch_state
 from meddistill.training.claim import (
     already_done,
@@ -29,12 +24,13 @@ from meddistill.training.claim import (
     claimed,
     is_first_process,
 )
-from meddistill.training.data import TaskData
-from meddistill.training.hardware import describe, lightning_precision, set_layout
+from meddistill.training.compiling import compile_errors
+from meddistill.training.hardware import describe
+from meddistill.training.launcher import make_trainer
 from meddistill.training.module import DistillationModule
-from meddistill.training.preparation import Prepared, prepare, student_spec, teacher_for
+from meddistill.training.preparation import Prepared, prepare, reopen
 from meddistill.training.run_folder import RunFolder
-from meddistill.training.storing import store_for
+from meddistill.training.storing import Stored
 
 
 def fit(
@@ -62,57 +58,35 @@ def fit(
     if already_done(folder, recipe, resume=resume):
         return folder
     check_writable(folder.root)
-    data = TaskData.from_config(recipe.data)
-    spec = student_spec(recipe, data)
-    torch.manual_seed(recipe.seed)
-    student = spec.build()
-    method = create_method(**recipe.method)
-    teacher = teacher_for(recipe, method, spec)
-    recorder = Recorder(folder, spec, recipe.training, has_selection=bool(data.split.cases.get("selection")))
+    task = assemble(recipe)
+    has_selection = bool(task.data.split.cases.get("selection"))
+    recorder = Recorder(folder, task.spec, recipe.training, has_selection=has_selection)
     trainer = build_trainer(recipe.training, folder, recorder)
-    data.decode()
-    if recipe.training.channels_last:
-        set_layout(spec.dims, student, teacher)
+    task.ready(trainer.strategy.root_device)
     resumed = restore_torch_state(folder.checkpoint) if resume and folder.checkpoint.exists() else None
-    if teacher is not None:
-        teacher.to(trainer.strategy.root_device)
     place = Path(stores) if stores else folder.root.parent / "teacher-stores"
-    if resumed is None:
-        prepared = prepare(recipe, data, method, teacher, place)
-    else:
-        prepared = Prepared(stored=store_for(recipe, data, teacher, place) if teacher else None)
-    stored = prepared.stored
-    asked_live = teacher if stored is None else None
-    module = DistillationModule(
-        student, method, asked_live, recipe.training, num_classes=spec.num_classes, seed=recipe.seed
-    )
-    logits = None if stored is None else stored.logits(tuple(data.cases("train")), seed=recipe.seed)
+    with compile_errors():
+        prepared = prepare(task, place) if resumed is None else reopen(task, place)
+    module = task.module(prepared.stored)
     with claimed(folder) if is_first_process() else contextlib.nullcontext():
         if is_first_process() and resumed is None:
-            _begin(folder, recipe, data, spec, student, teacher, prepared)
+            _begin(folder, task, prepared)
         if resumed is not None:
-            check_same_split(folder, data)
+            check_same_split(folder, task.data)
             recorder.load_state_dict(resumed["callbacks"][recorder.state_key])
         if not recorder.exhausted:
             checkpoint = folder.checkpoint if resumed is not None else None
-            _train(trainer, module, data, recipe, logits, checkpoint=checkpoint)
+            _train(trainer, module, task, prepared.stored, checkpoint=checkpoint)
         if trainer.is_global_zero:
             ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             folder.write_state(state="finished", finished_at=ended)
     return folder
 
 
-def _begin(
-    folder: RunFolder,
-    recipe: Recipe,
-    data: TaskData,
-    spec: ModelSpec,
-    student: torch.nn.Module,
-    teacher: Teacher | None,
-    prepared: Prepared,
-) -> None:
+def _begin(folder: RunFolder, task: Assembly, prepared: Prepared) -> None:
     """Write what is known before the first step: the config first, so that a killed run can be resumed."""
-    write_text(folder.config, recipe_to_yaml(recipe))
+    data, student, teacher = task.data, task.student, task.teacher
+    write_text(folder.config, recipe_to_yaml(task.recipe))
     write_json(
         folder.environment,
         {
@@ -124,9 +98,9 @@ def _begin(
         },
     )
     described = {
-        **spec.to_json(),
-        "interpolation": recipe.data.interpolation,
-        "channels": spec.in_channels,
+        **task.spec.to_json(),
+        "interpolation": task.recipe.data.interpolation,
+        "channels": task.spec.in_channels,
         "parameters": count_parameters(student),
     }
     if teacher is not None:
@@ -147,62 +121,30 @@ def _begin(
 
 def build_trainer(config: TrainingConfig, folder: RunFolder, recorder: Recorder) -> L.Trainer:
     """The Lightning trainer of a run: `recorder` fills the folder, logs go to TensorBoard and a bar."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    try:
-        return _launcher(config, folder, recorder)
-    except (MisconfigurationException, RuntimeError, ValueError) as error:
-        asked = f"{config.devices} x {config.accelerator!r}, strategy {config.strategy!r}"
-        raise ConfigError(
-            f"training.accelerator: {asked} cannot be used on this machine: {str(error).splitlines()[0]}"
-        ) from error
-
-
-def _launcher(config: TrainingConfig, folder: RunFolder, recorder: Recorder) -> L.Trainer:
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    return L.Trainer(
-        max_epochs=config.epochs,
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.nodes,
-        strategy=config.strategy,
-        precision=lightning_precision(config.precision, config.accelerator),
-        sync_batchnorm=config.sync_batchnorm,
-        gradient_clip_val=config.gradient_clip,
-        logger=TensorBoardLogger(folder.tensorboard, name="", version=""),
+    return make_trainer(
+        config,
         callbacks=[recorder, EpochProgress(recorder)],
-        default_root_dir=folder.root,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
+        logger=TensorBoardLogger(folder.tensorboard, name="", version=""),
+        root=folder.root,
     )
 
 
 def _train(
     trainer: L.Trainer,
     module: DistillationModule,
-    data: TaskData,
-    recipe: Recipe,
-    teacher: TeacherLogits | None,
+    task: Assembly,
+    stored: Stored | None,
     *,
     checkpoint: Path | None,
 ) -> None:
-    config = recipe.training
-    training = data.training_loader(
-        batch_size=config.batch_size,
-        seed=recipe.seed,
-        workers=config.workers,
-        teacher=teacher,
-        rank=trainer.global_rank,
-        world_size=trainer.world_size,
-    )
+    training = task.training_loader(stored, rank=trainer.global_rank, world_size=trainer.world_size)
     # Every process scores the whole selection split: shares of it would have to be filled up to equal sizes.
-    has_selection = bool(data.split.cases.get("selection"))
-    selection = data.loader("selection", batch_size=config.batch_size) if has_selection else None
-    with _quiet():
+    selection = None
+    if task.data.split.cases.get("selection"):
+        selection = task.data.loader("selection", batch_size=task.recipe.training.batch_size)
+    with _quiet(), compile_errors():
         try:
             trainer.fit(
                 module, training, selection, ckpt_path=checkpoint, weights_only=True if checkpoint else None

@@ -40,10 +40,19 @@ def has_fast_bf16(accelerator: str) -> bool:
     return any(bool(getattr(torch.cpu, ask, bool)()) for ask in asks)
 
 
+def takes_bf16(precision: str, accelerator: str) -> bool:
+    """Whether a recipe's precision means bfloat16: `auto` does exactly where that is fast.
+
+    Example:
+        >>> takes_bf16("bf16", "cpu"), takes_bf16("32", "cpu")
+        (True, False)
+    """
+    return precision == "bf16" or (precision == "auto" and has_fast_bf16(accelerator))
+
+
 def lightning_precision(precision: str, accelerator: str) -> str:
-    """The name Lightning gives to a recipe's precision: `auto` is bf16 exactly where it is fast."""
-    wanted = precision == "bf16" or (precision == "auto" and has_fast_bf16(accelerator))
-    return "bf16-mixed" if wanted else "32-true"
+    """The name Lightning gives to a recipe's precision."""
+    return "bf16-mixed" if takes_bf16(precision, accelerator) else "32-true"
 
 
 def device_for(accelerator: str) -> torch.device:

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from meddistill.config import Recipe
 from meddistill.data.teacher_logits import TeacherLogits
-from meddistill.errors import ConfigError, TeacherError
-from meddistill.methods import Context, Method
-from meddistill.models import ModelSpec
-from meddistill.teachers import Calibration, Teacher, fit_temperature, load_teacher
+from meddistill.errors import TeacherError
+from meddistill.methods import Context
+from meddistill.teachers import Calibration, fit_temperature
 from meddistill.teachers.base import BaseTeacher
+from meddistill.training.assembly import Assembly
 from meddistill.training.claim import is_first_process
 from meddistill.training.data import TaskData
 from meddistill.training.storing import Stored, store_for
@@ -37,66 +37,19 @@ class Prepared:
     stored: Stored | None = None
 
 
-def student_spec(recipe: Recipe, data: TaskData) -> ModelSpec:
-    """The student that the recipe asks for, for these data."""
-    return ModelSpec(
-        name=recipe.model.name,
-        in_channels=data.source.in_channels,
-        num_classes=data.num_classes,
-        dims=data.source.dims,
-        options=dict(recipe.model.options),
-        class_names=tuple(data.source.class_names),
-        size=tuple(recipe.data.size),
-    )
-
-
-def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | None:
-    """The teacher that the recipe names; None when the method needs none.
-
-    Raises:
-        ConfigError: the method needs a teacher and none is given.
-        TeacherError: it cannot be loaded or does not fit the task.
-    """
-    return build_teacher(recipe, spec) if method.needs_teacher else None
-
-
-def build_teacher(recipe: Recipe, spec: ModelSpec) -> Teacher:
-    """The teacher that the recipe names.
-
-    Raises:
-        ConfigError: none is named.
-        TeacherError: it cannot be loaded or does not fit the task.
-    """
-    config = recipe.teacher
-    if config.path is None:
-        hint = f"the study trains row {config.row!r} first; or " if config.row else ""
-        raise ConfigError(f"{recipe.name} needs a teacher: {hint}give --teacher.path RUN_OR_WEIGHTS")
-    given: dict[str, Any] = {}
-    if config.model is not None:
-        shape = {"in_channels": spec.in_channels, "num_classes": spec.num_classes, "dims": spec.dims}
-        given = {"model": config.model.name, **shape, **config.model.options}
-    teacher = load_teacher(
-        config.path,
-        mean=config.mean,
-        std=config.std,
-        size=config.size,
-        class_map=config.class_map,
-        **given,
-    )
-    teacher.check_fits(num_classes=spec.num_classes, in_channels=spec.in_channels)
-    return teacher
-
-
-def prepare(
-    recipe: Recipe, data: TaskData, method: Method, teacher: Teacher | None, stores: Path
-) -> Prepared:
+def prepare(task: Assembly, stores: Path) -> Prepared:
     """Check the teacher, store its logits, calibrate it, and let the method look at them.
+
+    Args:
+        task: ready for its first step.
+        stores: folder below which stores are kept by key when the recipe names none.
 
     Raises:
         TeacherError: the teacher is below `teacher.floor`, must be calibrated without a calibration split, or
             its store does not fit.
         RunError: the store cannot be written.
     """
+    recipe, data, method, teacher = task.recipe, task.data, task.method, task.teacher
     if teacher is None:
         method.prepare(Context(num_classes=data.num_classes, epochs=recipe.training.epochs))
         return Prepared()
@@ -122,7 +75,19 @@ def prepare(
     return Prepared(scores, calibration, stored)
 
 
-def check_teacher(recipe: Recipe, data: TaskData, teacher: Teacher) -> dict[str, Any]:
+def reopen(task: Assembly, stores: Path) -> Prepared:
+    """What a resumed training needs: the store; everything else was found out and written before.
+
+    Raises:
+        TeacherError: the store does not fit any more.
+        RunError: it cannot be written.
+    """
+    if task.teacher is None:
+        return Prepared()
+    return Prepared(stored=store_for(task.recipe, task.data, task.teacher, stores))
+
+
+def check_teacher(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> dict[str, Any]:
     """Score the teacher on the selection split (or else on the training split), before any work is done.
 
     Raises:
@@ -134,7 +99,7 @@ def check_teacher(recipe: Recipe, data: TaskData, teacher: Teacher) -> dict[str,
     return {"split": held_out, **check.to_json()}
 
 
-def calibrate(recipe: Recipe, data: TaskData, teacher: Teacher) -> Calibration | None:
+def calibrate(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> Calibration | None:
     """Fit the teacher's temperature on the calibration split; None where there is none."""
     if not data.split.cases.get("calibration"):
         return None
@@ -143,7 +108,7 @@ def calibrate(recipe: Recipe, data: TaskData, teacher: Teacher) -> Calibration |
 
 
 def training_logits(
-    recipe: Recipe, data: TaskData, source: Teacher | TeacherLogits
+    recipe: Recipe, data: TaskData, source: BaseTeacher | TeacherLogits
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One pass over (teacher logits, labels) of the training split, live or from the store."""
     loader = data.loader("train", batch_size=recipe.training.batch_size)
@@ -154,6 +119,6 @@ def training_logits(
         yield source.read([(0, index) for index in batch["index"].tolist()]), batch["label"]
 
 
-def _live(loader: Iterable[Any], teacher: Teacher) -> Iterator[tuple[Tensor, Tensor]]:
+def _live(loader: Iterable[Any], teacher: BaseTeacher) -> Iterator[tuple[Tensor, Tensor]]:
     for batch in loader:
         yield teacher(batch["image"].to(teacher.device)).cpu(), batch["label"]

@@ -1,0 +1,123 @@
+"""What a recipe names, put together: data, networks and method, ready for the first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from meddistill.config import Recipe
+from meddistill.methods import Method, create_method
+from meddistill.models import ModelSpec
+from meddistill.teachers import Teacher
+from meddistill.training.compiling import check_compiler, compile_networks
+from meddistill.training.data import TaskData
+from meddistill.training.hardware import set_layout
+from meddistill.training.module import DistillationModule
+from meddistill.training.recipe_teacher import teacher_for
+from meddistill.training.storing import Stored
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The parts of one training; `assemble` makes it, `ready` finishes it.
+
+    Args:
+        recipe: what was put together.
+        data: its images, found and divided.
+        spec: how to rebuild the student.
+        student: network with random weights from the recipe's seed.
+        method: not prepared yet.
+        teacher: None when the method needs none.
+    """
+
+    recipe: Recipe
+    data: TaskData
+    spec: ModelSpec
+    student: nn.Module
+    method: Method
+    teacher: Teacher | None
+
+    def ready(self, device: torch.device) -> None:
+        """Read the images, then bring the teacher to `device`, set the memory layout and compile.
+
+        Hooks on the networks must be set by now.
+
+        Raises:
+            DataError: an image cannot be read.
+            ConfigError: the recipe asks to compile and this machine cannot.
+        """
+        self.data.decode()
+        training, teacher = self.recipe.training, self.recipe.teacher
+        if self.teacher is not None:
+            self.teacher.to(device)
+        if training.channels_last:
+            set_layout(self.spec.dims, self.student, self.teacher)
+        if training.compile or (teacher.compile and self.teacher is not None):
+            check_compiler(device)
+        compile_networks(
+            self.student if training.compile else None, self.teacher if teacher.compile else None
+        )
+
+    def module(self, stored: Stored | None = None) -> DistillationModule:
+        """The training and validation steps; with stored logits they hold no teacher."""
+        recipe = self.recipe
+        return DistillationModule(
+            self.student,
+            self.method,
+            self.teacher if stored is None else None,
+            recipe.training,
+            num_classes=self.spec.num_classes,
+            seed=recipe.seed,
+        )
+
+    def training_loader(
+        self, stored: Stored | None = None, *, rank: int = 0, world_size: int = 1
+    ) -> DataLoader[Any]:
+        """The batches to train on, shuffled and augmented, of process `rank` among `world_size`."""
+        config = self.recipe.training
+        cases = tuple(self.data.cases("train"))
+        return self.data.training_loader(
+            batch_size=config.batch_size,
+            seed=self.recipe.seed,
+            workers=config.workers,
+            teacher=None if stored is None else stored.logits(cases, seed=self.recipe.seed),
+            rank=rank,
+            world_size=world_size,
+        )
+
+
+def assemble(recipe: Recipe, data: TaskData | None = None) -> Assembly:
+    """Find the data, build the student from the recipe's seed and load the teacher.
+
+    Args:
+        recipe: a checked recipe.
+        data: the recipe's data, where they have been found already.
+
+    Raises:
+        DataError: the data cannot be used.
+        TeacherError: the teacher cannot be loaded or does not fit.
+        ConfigError: the network cannot be built, or the method needs a teacher that the recipe does not name.
+    """
+    data = data or TaskData.from_config(recipe.data)
+    spec = student_spec(recipe, data)
+    torch.manual_seed(recipe.seed)
+    student = spec.build()
+    method = create_method(**recipe.method)
+    return Assembly(recipe, data, spec, student, method, teacher_for(recipe, method, spec))
+
+
+def student_spec(recipe: Recipe, data: TaskData) -> ModelSpec:
+    """The student that the recipe asks for, for these data."""
+    return ModelSpec(
+        name=recipe.model.name,
+        in_channels=data.source.in_channels,
+        num_classes=data.num_classes,
+        dims=data.source.dims,
+        options=dict(recipe.model.options),
+        class_names=tuple(data.source.class_names),
+        size=tuple(recipe.data.size),
+    )
