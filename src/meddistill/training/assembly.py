@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from meddistill.training.preparation import teacher_for
 
 @dataclass(frozen=True)
 class Assembly:
-    """The parts of one training; `assemble` makes it, `ready` finishes it.
+    """The parts of one training; `assemble` makes it, `ready` finishes its networks.
 
     Args:
         recipe: what was put together.
@@ -40,13 +41,11 @@ class Assembly:
     teacher: Teacher | None
 
     def ready(self, device: torch.device) -> None:
-        """Read the images, then set the memory layout and compile; hooks on the networks must be set by now.
+        """Set the memory layout of the networks, then compile; hooks on them must be set by now.
 
         Raises:
-            DataError: an image cannot be read.
             ConfigError: the recipe asks to compile and this machine cannot.
         """
-        self.data.decode()
         training, teacher = self.recipe.training, self.recipe.teacher
         if training.channels_last:
             _set_layout(self.spec.dims, self.student, self.teacher)
@@ -56,10 +55,10 @@ class Assembly:
             self.student if training.compile else None, self.teacher if teacher.compile else None
         )
 
-    def module(self) -> DistillationModule:
-        """The training and validation steps."""
+    def module(self, kind: Callable[..., DistillationModule] = DistillationModule) -> DistillationModule:
+        """The training and validation steps; `kind` makes a variant of them."""
         recipe = self.recipe
-        return DistillationModule(
+        return kind(
             self.student,
             self.method,
             self.teacher,

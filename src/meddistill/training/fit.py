@@ -58,6 +58,7 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     recorder = Recorder(folder, task.spec, recipe.training, has_selection=has_selection)
     trainer = build_trainer(recipe.training, folder, recorder)
     device = trainer.strategy.root_device
+    task.data.decode()
     task.ready(device)
     resumed = restore_torch_state(folder.checkpoint) if resume and folder.checkpoint.exists() else None
     module = task.module()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from meddistill.config import Recipe
 from meddistill.errors import ConfigError, TeacherError
-from meddistill.methods import Context, Method
+from meddistill.methods import Batch, Context, Method
 from meddistill.models import ModelSpec
 from meddistill.teachers import Calibration, Teacher, fit_temperature, load_teacher
 from meddistill.training.data import TaskData
@@ -74,8 +75,7 @@ def prepare(
     batch_size = recipe.training.batch_size
 
     def batches(split: str) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in data.loader(split, batch_size=batch_size):
-            yield teacher(batch["image"].to(device)).cpu(), batch["label"]
+        return _answers(teacher, data.loader(split, batch_size=batch_size), device)
 
     held_out = "selection" if data.split.cases.get("selection") else "train"
     loader = data.loader(held_out, batch_size=batch_size)
@@ -97,3 +97,24 @@ def prepare(
         )
     )
     return Prepared({"split": held_out, **check.to_json()}, calibration)
+
+
+def rehearse(
+    recipe: Recipe, data: TaskData, method: Method, teacher: Teacher | None, device: torch.device
+) -> None:
+    """Prepare the method on its first two batches: enough to time its steps, not to train with it."""
+    context = Context(num_classes=data.num_classes, epochs=recipe.training.epochs, teacher_temperature=1.0)
+    if teacher is not None:
+        teacher.to(device)
+        loader = data.loader("train", batch_size=recipe.training.batch_size)
+        seen = list(_answers(teacher, itertools.islice(loader, 2), device))
+        context = replace(context, teacher_batches=lambda: seen)
+    method.prepare(context)
+
+
+def _answers(
+    teacher: Teacher, loader: Iterable[Batch], device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The teacher's logits and the labels of each batch, on the CPU."""
+    for batch in loader:
+        yield teacher(batch["image"].to(device)).cpu(), batch["label"]
