@@ -198,9 +198,14 @@ CORES = os.cpu_count() or 1
         (
             {"data": 8, "teacher": 2},
             {"workers": CORES},
-            "left for it; the teacher takes 20 % of a step: store",
+            "takes 80 % of a step; most is to be gained at the t",
         ),
-        ({"loss": 98, "teacher": 2}, {}, "with no switch left for it; a smaller network"),
+        (
+            {"student": 6, "teacher": 4},
+            {"precision": "bf16", "channels_last": True},
+            "at the teacher, 40 %: st",
+        ),
+        ({"loss": 98, "teacher": 2}, {}, "The loss takes 98 % of a step; no switch would change much"),
     ],
 )
 def test_the_sentence_names_the_largest_part_and_a_key(seconds, training, said):

@@ -9,20 +9,28 @@ from typing import NamedTuple
 from meddistill.config import Recipe
 from meddistill.training.hardware import has_fast_bf16, takes_bf16
 
-_WORTH = 0.05
-"""Share of a step below which nothing is said of a part that is not the largest."""
+
+class _Remedy(NamedTuple):
+    """What to do about a part of a step, and roughly which share of it that saves, to rank remedies by."""
+
+    words: str
+    saves: float
 
 
 class _Limit(NamedTuple):
-    """Some parts of a step, and what would make them shorter: words, or None when nothing is left to do."""
+    """Some parts of a step, and their remedy for a recipe; None when nothing is left to do."""
 
     subject: str
     parts: tuple[str, ...]
-    remedy: Callable[[Recipe], str | None]
+    remedy: Callable[[Recipe], _Remedy | None]
+
+
+_WORTH = 0.03
+"""Share of a step that a remedy must promise to save, to be named."""
 
 
 def advice(shares: Mapping[str, float], recipe: Recipe) -> str:
-    """What takes most of a step, and the key to change; the next largest where nothing is left to change.
+    """What takes most of a step, and the change that promises most.
 
     Args:
         shares: of each of `clock.PARTS` in a step.
@@ -34,43 +42,43 @@ def advice(shares: Mapping[str, float], recipe: Recipe) -> str:
         'The teacher takes 61 % of a step: store its outputs (--teacher.mode joint).'
     """
     sizes = {limit: sum(shares.get(part, 0.0) for part in limit.parts) for limit in _LIMITS}
-    ranked = sorted(_LIMITS, key=lambda limit: -sizes[limit])
-    largest = _clause(ranked[0], sizes)
-    for limit in ranked:
-        remedy = limit.remedy(recipe)
-        if remedy is not None and limit is ranked[0]:
-            return f"{largest}: {remedy}."
-        if remedy is not None and sizes[limit] >= _WORTH:
-            clause = _clause(limit, sizes)
-            return f"{largest}, with no switch left for it; {clause[0].lower()}{clause[1:]}: {remedy}."
-    return f"{largest}, with no switch left for it; a smaller network or smaller images would be faster."
+    remedies = {limit: remedy for limit in _LIMITS if (remedy := limit.remedy(recipe)) is not None}
+    promised = {limit: sizes[limit] * remedy.saves for limit, remedy in remedies.items()}
+    largest, best = (
+        max(sizes, key=lambda limit: sizes[limit]),
+        max(promised, key=lambda limit: promised[limit]),
+    )
+    said = f"{largest.subject} takes {100 * sizes[largest]:.0f} % of a step"
+    if promised[best] < _WORTH:
+        return f"{said}; no switch would change much, a smaller network or smaller images would."
+    if best is largest:
+        return f"{said}: {remedies[best].words}."
+    subject = best.subject[0].lower() + best.subject[1:]
+    return f"{said}; most is to be gained at {subject}, {100 * sizes[best]:.0f} %: {remedies[best].words}."
 
 
-def _clause(limit: _Limit, sizes: Mapping[_Limit, float]) -> str:
-    return f"{limit.subject} takes {100 * sizes[limit]:.0f} % of a step"
-
-
-def _more_workers(recipe: Recipe) -> str | None:
+def _more_workers(recipe: Recipe) -> _Remedy | None:
     workers, cores = recipe.training.workers, os.cpu_count() or 1
-    return f"try --training.workers {min(cores, max(1, 2 * workers))}" if workers < cores else None
+    if workers >= cores:
+        return None
+    return _Remedy(f"try --training.workers {min(cores, max(1, 2 * workers))}", 0.9)
 
 
-def _faster_student(recipe: Recipe) -> str | None:
+def _store_teacher(_: Recipe) -> _Remedy:
+    return _Remedy("store its outputs (--teacher.mode joint)", 0.95)
+
+
+def _faster_student(recipe: Recipe) -> _Remedy | None:
     training = recipe.training
-    accelerator = training.accelerator
-    if has_fast_bf16(accelerator) and not takes_bf16(training.precision, accelerator):
-        return "try --training.precision bf16"
+    if has_fast_bf16(training.accelerator) and not takes_bf16(training.precision, training.accelerator):
+        return _Remedy("try --training.precision bf16", 0.4)
     if not training.channels_last:
-        return "try --training.channels_last true"
-    return None if training.compile else "try --training.compile true"
+        return _Remedy("try --training.channels_last true", 0.25)
+    return None if training.compile else _Remedy("try --training.compile true", 0.2)
 
 
-def _store_teacher(_: Recipe) -> str:
-    return "store its outputs (--teacher.mode joint)"
-
-
-def _larger_batches(_: Recipe) -> str:
-    return "larger batches (--training.batch_size) would spread it over more images"
+def _larger_batches(_: Recipe) -> _Remedy:
+    return _Remedy("larger batches (--training.batch_size) would spread it over more images", 0.3)
 
 
 def _nothing(_: Recipe) -> None:
