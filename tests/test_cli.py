@@ -38,7 +38,19 @@ def said(capfd, *command: str) -> str:
 
 
 def test_the_commands_are_known():
-    names = ["train", "evaluate", "compare", "study", "demo", "predict", "inspect", "report", "recipes"]
+    names = [
+        "train",
+        "annotate",
+        "evaluate",
+        "compare",
+        "study",
+        "demo",
+        "predict",
+        "inspect",
+        "bench",
+        "report",
+        "recipes",
+    ]
     assert [[name] for name in names] == COMMANDS
     assert DATA_COMMANDS == [["data", "fetch"], ["data", "phantom"]]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from meddistill.cli_data import OutOption, data_app
 from meddistill.errors import DataError, MedDistillError
 
 app = typer.Typer(
@@ -20,15 +21,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-data_app = typer.Typer(help="Get or make data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 _TAKES_KEYS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")]
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")]
-RowOption = Annotated[str | None, typer.Option(help="A row of the recipe's study.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
+RowOption = Annotated[str | None, typer.Option(help="A row of the recipe's study.")]
 
 
 def main() -> None:
@@ -302,6 +301,38 @@ def inspect(
         raise DataError(f"{errors} of the findings above are errors; mend the data before training on it")
 
 
+@app.command(context_settings=_TAKES_KEYS)
+def bench(
+    context: typer.Context,
+    recipe: RecipeArgument,
+    row: RowOption = None,
+    steps: Annotated[int, typer.Option(min=2, help="Steps to time.")] = 30,
+    json: Annotated[Path | None, typer.Option(help="Also write the numbers as JSON.")] = None,
+) -> None:
+    """Show where the time of a training step goes on this machine, and what to change.
+
+    Any key of the recipe can be overridden with --key value.
+
+    Example: `meddistill bench pcd-busi-small --row kd --data.source.root data/busi --teacher.path runs/iid`
+    """
+    from meddistill.config import load_recipe
+
+    checked = load_recipe(recipe, _overrides(context), row=row)
+    from meddistill.files import write_json
+    from meddistill.training.bench import bench as measure
+    from meddistill.training.bench_text import render
+
+    found = measure(checked, steps=steps, say=_tell("bench"))
+    print(render(found))
+    if json is not None:
+        write_json(json, found.to_json())
+
+
+def _tell(command: str) -> Callable[[str], None]:
+    """How a long command says on stderr how far it is."""
+    return lambda words: print(f"{command}: {words}", file=sys.stderr, flush=True)
+
+
 @app.command()
 def report(run: RunArgument) -> None:
     """Write the page of a run again.
@@ -329,35 +360,3 @@ def recipes(
     for recipe, file in shipped_recipes().items():
         first = file.read_text(encoding="utf-8").splitlines()[0]
         print(f"{recipe:<20} {first.removeprefix('# ')}")
-
-
-@data_app.command()
-def fetch(
-    name: Annotated[str, typer.Argument(help="Name of a data set, for example busi.")],
-    out: OutOption,
-    url: Annotated[str | None, typer.Option(help="Another address of the same archive.")] = None,
-    sha256: Annotated[str | None, typer.Option(help="Checksum that the archive must have.")] = None,
-) -> None:
-    """Download a public data set and unpack it; an interrupted download goes on where it stopped.
-
-    Example: `meddistill data fetch busi -o data/busi`
-    """
-    from meddistill.data.download import fetch as fetch_data
-
-    print(fetch_data(name, out, url=url, sha256=sha256).summary)
-
-
-@data_app.command()
-def phantom(
-    out: OutOption,
-    cases: Annotated[int, typer.Option(min=1, help="Number of images.")] = 120,
-    size: Annotated[int, typer.Option(min=32, help="Height and width in pixels.")] = 128,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other images.")] = 0,
-) -> None:
-    """Write generated ultrasound-like images with masks as a class-folder tree.
-
-    Example: `meddistill data phantom -o data/phantom --cases 60`
-    """
-    from meddistill.data.phantom import PhantomSource, write_phantom
-
-    print(f"phantom: {write_phantom(out, PhantomSource(cases, size=(size, size), seed=seed))}")

@@ -102,11 +102,17 @@ def test_other_errors_keep_their_kind():
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype"),
-    [("32", None), ("bf16", torch.bfloat16), ("auto", torch.bfloat16 if takes_bf16("auto", "cpu") else None)],
+    ("precision", "mode", "dtype"),
+    [
+        ("32", "live", None),
+        ("bf16", "joint", torch.bfloat16),
+        ("auto", "live", torch.bfloat16 if takes_bf16("auto", "cpu") else None),
+        ("auto", "joint", None),
+    ],
 )
-def test_the_teacher_computes_in_the_precision_of_the_recipe(teacher_run, precision, dtype):
-    changes = {"teacher": {"precision": precision}, "training": {"accelerator": "cpu"}}
+def test_the_teacher_computes_in_the_precision_of_the_recipe(teacher_run, precision, mode, dtype):
+    """A store does not depend on the machine unless the recipe asks for a precision."""
+    changes = {"teacher": {"precision": precision, "mode": mode}, "training": {"accelerator": "cpu"}}
     teacher = assemble(distilled(teacher_run, **changes)).teacher
     assert teacher.dtype is dtype
     assert teacher(torch.rand(1, 1, 32, 32)).dtype is torch.float32

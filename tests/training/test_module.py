@@ -150,6 +150,13 @@ def test_an_accelerator_is_asked_for_its_losses_every_fiftieth_batch(monkeypatch
     assert asked == [50, 100]
 
 
+def test_logits_that_the_batch_brings_are_taken_and_the_teacher_left_alone(monkeypatch):
+    module = make_module(Distillation())
+    logits = module.teach(batch_of(2))
+    monkeypatch.setattr(module.teacher, "forward", None)
+    assert module.teach(batch_of(2) | {"teacher_logits": logits}) is logits
+
+
 def test_the_training_means_weigh_every_case_alike():
     """A last batch of one case counts a quarter of one of four, not the same."""
     module = make_module(Supervised())

@@ -74,6 +74,27 @@ class ReplayedLogits:
         return (epoch + mixed_seed(self._seed, index)) % self.views.count
 
 
+class SampleLogits:
+    """A few rows that stand for all cases, in turn: what reading them costs, not what they say.
+
+    Args:
+        store: with a few rows.
+        follow_image: whether they go through the same geometric change as an image.
+    """
+
+    def __init__(self, store: TeacherStore, *, follow_image: bool) -> None:
+        self.store = store
+        self.follow_image = follow_image
+
+    def seed(self, key: Key) -> int | None:  # noqa: ARG002 - part of the protocol
+        """None: any change will do."""
+        return None
+
+    def read(self, keys: Sequence[Key]) -> Tensor:
+        """Logits (B, K, *S) float32."""
+        return self.store.read([index % self.store.manifest.rows for _, index in keys])
+
+
 def view_seed(views: Views, case: str, view: int) -> int:
     """The seed of one augmented view, the same in every run that replays it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from meddistill.config import Recipe
+from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.methods import Method, create_method
 from meddistill.models import ModelSpec
 from meddistill.teachers import Teacher
@@ -18,12 +20,11 @@ from meddistill.training.data import TaskData
 from meddistill.training.hardware import set_layout
 from meddistill.training.module import DistillationModule
 from meddistill.training.recipe_teacher import teacher_for
-from meddistill.training.storing import Stored
 
 
 @dataclass(frozen=True)
 class Assembly:
-    """The parts of one training; `assemble` makes it, `ready` finishes it.
+    """The parts of one training; `assemble` makes it, `ready` finishes its networks.
 
     Args:
         recipe: what was put together.
@@ -42,15 +43,13 @@ class Assembly:
     teacher: Teacher | None
 
     def ready(self, device: torch.device) -> None:
-        """Read the images, then bring the teacher to `device`, set the memory layout and compile.
+        """Bring the teacher to `device`, set the memory layout of the networks, then compile.
 
         Hooks on the networks must be set by now.
 
         Raises:
-            DataError: an image cannot be read.
             ConfigError: the recipe asks to compile and this machine cannot.
         """
-        self.data.decode()
         training, teacher = self.recipe.training, self.recipe.teacher
         if self.teacher is not None:
             self.teacher.to(device)
@@ -62,29 +61,38 @@ class Assembly:
             self.student if training.compile else None, self.teacher if teacher.compile else None
         )
 
-    def module(self, stored: Stored | None = None) -> DistillationModule:
-        """The training and validation steps; with stored logits they hold no teacher."""
+    def module(
+        self, kind: Callable[..., DistillationModule] = DistillationModule, *, live: bool = True
+    ) -> DistillationModule:
+        """The training and validation steps.
+
+        Args:
+            kind: makes a variant of them.
+            live: whether they ask the teacher; without it the batches bring its logits.
+        """
         recipe = self.recipe
-        return DistillationModule(
+        return kind(
             self.student,
             self.method,
-            self.teacher if stored is None else None,
+            self.teacher if live else None,
             recipe.training,
             num_classes=self.spec.num_classes,
             seed=recipe.seed,
         )
 
     def training_loader(
-        self, stored: Stored | None = None, *, rank: int = 0, world_size: int = 1
+        self, teacher: TeacherLogits | None = None, *, rank: int = 0, world_size: int = 1
     ) -> DataLoader[Any]:
-        """The batches to train on, shuffled and augmented, of process `rank` among `world_size`."""
+        """The batches to train on, shuffled and augmented, with the stored logits of `teacher`.
+
+        They are those of process `rank` among `world_size`.
+        """
         config = self.recipe.training
-        cases = tuple(self.data.cases("train"))
         return self.data.training_loader(
             batch_size=config.batch_size,
             seed=self.recipe.seed,
             workers=config.workers,
-            teacher=None if stored is None else stored.logits(cases, seed=self.recipe.seed),
+            teacher=teacher,
             rank=rank,
             world_size=world_size,
         )

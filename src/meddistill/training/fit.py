@@ -62,12 +62,13 @@ def fit(
     has_selection = bool(task.data.split.cases.get("selection"))
     recorder = Recorder(folder, task.spec, recipe.training, has_selection=has_selection)
     trainer = build_trainer(recipe.training, folder, recorder)
+    task.data.decode()
     task.ready(trainer.strategy.root_device)
     resumed = restore_torch_state(folder.checkpoint) if resume and folder.checkpoint.exists() else None
     place = Path(stores) if stores else folder.root.parent / "teacher-stores"
     with compile_errors():
         prepared = prepare(task, place) if resumed is None else reopen(task, place)
-    module = task.module(prepared.stored)
+    module = task.module(live=prepared.stored is None)
     with claimed(folder) if is_first_process() else contextlib.nullcontext():
         if is_first_process() and resumed is None:
             _begin(folder, task, prepared)
@@ -139,7 +140,10 @@ def _train(
     *,
     checkpoint: Path | None,
 ) -> None:
-    training = task.training_loader(stored, rank=trainer.global_rank, world_size=trainer.world_size)
+    logits = None
+    if stored is not None:
+        logits = stored.logits(tuple(task.data.cases("train")), seed=task.recipe.seed)
+    training = task.training_loader(logits, rank=trainer.global_rank, world_size=trainer.world_size)
     # Every process scores the whole selection split: shares of it would have to be filled up to equal sizes.
     selection = None
     if task.data.split.cases.get("selection"):

@@ -81,15 +81,25 @@ class DistillationModule(L.LightningModule):
         Raises:
             RunError: the loss is not finite; names the cases of the batch.
         """
-        teacher_logits = batch.get("teacher_logits")
-        if teacher_logits is None and self.teacher is not None and self.method.needs_teacher:
-            teacher_logits = self.teacher(batch["image"])
-        terms = self.method(self.student(batch["image"]), batch, teacher_logits)
+        teacher_logits = self.teach(batch)
+        terms = self.score(self(batch["image"]), batch, teacher_logits)
         loss = terms["loss"]
         self._watch(loss.detach(), batch["case_id"], batch_index)
         for name, term in terms.items():
             self._mean(name).update(term.detach(), weight=len(batch["case_id"]))
         return loss
+
+    def teach(self, batch: Batch) -> Tensor | None:
+        """The teacher's logits: those that the batch brings, else its answer to the images; None without."""
+        stored = batch.get("teacher_logits")
+        if stored is None and self.teacher is not None and self.method.needs_teacher:
+            answered: Tensor = self.teacher(batch["image"])
+            return answered
+        return stored
+
+    def score(self, student_logits: Tensor, batch: Batch, teacher_logits: Tensor | None) -> dict[str, Tensor]:
+        """The method's loss and its terms."""
+        return self.method(student_logits, batch, teacher_logits)
 
     def _mean(self, name: str) -> WeightedMean:
         if name not in self._train_means:

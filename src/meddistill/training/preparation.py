@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from meddistill.teachers.base import BaseTeacher
 from meddistill.training.assembly import Assembly
 from meddistill.training.claim import is_first_process
 from meddistill.training.data import TaskData
-from meddistill.training.storing import Stored, store_for
+from meddistill.training.storing import Stored, sample_logits, store_for
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,30 @@ def prepare(task: Assembly, stores: Path) -> Prepared:
         )
     )
     return Prepared(scores, calibration, stored)
+
+
+@contextlib.contextmanager
+def rehearse(task: Assembly) -> Iterator[TeacherLogits | None]:
+    """Prepare the method on its first two batches: enough to time its steps, not to train with it.
+
+    Yields:
+        Where the recipe stores its teacher's logits, those of these batches, standing for all others;
+        they vanish afterwards.
+    """
+    recipe, data, method, teacher = task.recipe, task.data, task.method, task.teacher
+    context = Context(num_classes=data.num_classes, epochs=recipe.training.epochs, teacher_temperature=1.0)
+    if teacher is None:
+        method.prepare(context)
+        yield None
+        return
+    loader = data.loader("train", batch_size=recipe.training.batch_size)
+    seen = list(_live(itertools.islice(loader, 2), teacher))
+    method.prepare(replace(context, teacher_batches=lambda: seen))
+    if recipe.teacher.mode == "live":
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="meddistill-") as folder:
+        yield sample_logits(recipe, data, teacher, Path(folder), [logits for logits, _ in seen])
 
 
 def reopen(task: Assembly, stores: Path) -> Prepared:

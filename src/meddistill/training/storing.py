@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from meddistill.config import Recipe
@@ -21,7 +22,7 @@ from meddistill.teachers.layout import choose_layout
 from meddistill.teachers.manifest import Manifest, Views, check_same
 from meddistill.teachers.store import MANIFEST, TeacherStore
 from meddistill.teachers.store_error import Difference, compare_with_live, differences_table
-from meddistill.teachers.stored import JointLogits, ReplayedLogits, RowImages, rows_of
+from meddistill.teachers.stored import JointLogits, ReplayedLogits, RowImages, SampleLogits, rows_of
 from meddistill.training.data import TaskData
 
 _VIEW_SEED = 0
@@ -142,6 +143,19 @@ def store_for(recipe: Recipe, data: TaskData, teacher: BaseTeacher, stores: Path
     else:
         done = annotate(as_network(teacher), images, manifest, folder, wait=True)
     return complete_store(recipe, teacher, folder, images, done)
+
+
+def sample_logits(
+    recipe: Recipe, data: TaskData, teacher: BaseTeacher, folder: Path, batches: Sequence[Tensor]
+) -> TeacherLogits:
+    """A store of a few logits in which every case finds a row, to time reading from it."""
+    manifest, _ = describe_store(recipe, data, teacher)
+    logits = torch.cat(list(batches))
+    few = replace(manifest, cases=manifest.cases[: len(logits)], views=None)
+    TeacherStore.create(folder / few.key, few)
+    store = TeacherStore.open(folder / few.key, writable=True)
+    store.write(0, logits)
+    return SampleLogits(store, follow_image=recipe.teacher.mode == "joint")
 
 
 def complete_store(
