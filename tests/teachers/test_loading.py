@@ -1,5 +1,6 @@
 """`load_teacher`: every source, and one line for every source that cannot be used."""
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -136,6 +137,52 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path):
 def test_a_checkpoint_without_a_name_is_refused(tmp_path: Path):
     torch.save(SPEC.build().state_dict(), tmp_path / "nameless.pt")
     refused(tmp_path / "nameless.pt", "does not say which network it belongs to")
+
+
+def test_a_classification_network_of_timm(tmp_path: Path):
+    import timm
+
+    network = timm.create_model("resnet18", num_classes=4, in_chans=3).eval()
+    torch.save({"model": network.state_dict()}, tmp_path / "r.pt")
+    teacher = load_teacher(tmp_path / "r.pt", model="timm/resnet18", num_classes=4, class_map=[0, [1, 3], 2])
+    image = torch.rand(2, 1, 40, 40)
+    plain = network(image.expand(-1, 3, -1, -1)).softmax(1)
+    assert (teacher.in_channels, teacher.num_classes) == (3, 3)
+    expected = torch.stack([plain[:, 0], plain[:, 1] + plain[:, 3], plain[:, 2]], dim=1)
+    assert torch.allclose(teacher(image).softmax(1), expected, atol=1e-6)
+
+
+def test_a_network_of_one_size_is_given_that(tmp_path: Path):
+    model = ModelSpec("timm/vit_tiny_patch16_224", 3, 2, options={"img_size": 32}).build()
+    torch.save(model.state_dict(), tmp_path / "v.pt")
+    teacher = load_teacher(tmp_path / "v.pt", model="timm/vit_tiny_patch16_224", in_channels=3, img_size=32)
+    assert teacher.size == (32, 32)
+    assert teacher(torch.rand(1, 3, 50, 70)).shape == (1, 2)
+
+
+def test_the_class_map_says_how_many_classes_the_network_has(tmp_path: Path):
+    torch.save(SPEC.build().state_dict(), tmp_path / "three.pt")
+    teacher = load_teacher(tmp_path / "three.pt", model="pcd/unet", width=4, class_map=[0, [2, 1]])
+    assert (teacher.network_classes, teacher.num_classes) == (3, 2)
+
+
+def test_names_of_classes_follow_the_class_map(run: RunFolder):
+    assert load_teacher(run.root, class_map=[0, [1, 2], None]).class_names == ("background", "a+b", "unknown")
+
+
+def test_a_program_needs_no_name_of_a_network(tmp_path: Path):
+    torch.jit.trace(SPEC.build().eval(), torch.rand(1, 1, 16, 16)).save(tmp_path / "t.pt")
+    with pytest.raises(
+        ConfigError, match=r"t\.pt is a program \(torchscript\) and holds its network; leave model"
+    ):
+        load_teacher(tmp_path / "t.pt", model="pcd/unet")
+
+
+def test_what_is_described_is_plain(run: RunFolder):
+    described = json.loads(json.dumps(load_teacher(run.root, mean=[0.25], class_map=[0, [1, 2]]).describe()))
+    assert (described["name"], described["kind"], described["mean"]) == ("kd-t4.5", "run", [0.25])
+    assert described["class_map"] == [0, [1, 2]]
+    assert described["parameters"] == sum(p.numel() for p in SPEC.build().parameters())
 
 
 def test_options_need_a_name_and_names_must_exist(run: RunFolder):

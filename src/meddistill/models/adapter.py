@@ -91,11 +91,36 @@ class SegmentationNetwork(nn.Module):
             )
 
 
+class ClassificationNetwork(nn.Module):
+    """A network that answers once per image.
+
+    Args:
+        network: maps (B, C, *S) to logits (B, K).
+        fixed_size: the only size that it takes; None when it takes any.
+
+    Example:
+        >>> import torch
+        >>> pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> ClassificationNetwork(pooled)(torch.zeros(2, 3, 5, 7)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, network: nn.Module, *, fixed_size: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.fixed_size = None if fixed_size is None else tuple(fixed_size)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, K) of an image (B, C, *S)."""
+        return first_output(self.network(image), image.ndim - 2)
+
+
 def first_output(output: Any, dims: int) -> Tensor:
     """The main logits (B, K, *S) among what a network returned.
 
-    Takes `"out"` or the first entry of a mapping, the first of a tuple or list, and index 0 of the extra
-    axis that MONAI's deep supervision stacks its heads along.
+    Logits (B, K) of a network that answers once per image are found as well. Takes `"out"` or the first entry
+    of a mapping, the first of a tuple or list, and index 0 of the extra axis that MONAI's deep supervision
+    stacks its heads along.
 
     Raises:
         ConfigError: there is no tensor.

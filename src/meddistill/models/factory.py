@@ -8,23 +8,25 @@ import torch
 from torch import nn
 
 from meddistill.errors import ConfigError, MedDistillError
-from meddistill.models.adapter import SegmentationNetwork
+from meddistill.models.adapter import ClassificationNetwork, SegmentationNetwork
 from meddistill.models.names import ModelName, resolve_name
 from meddistill.models.options import as_tuples, check_options
 
 
 def create_model(
     name: str, in_channels: int = 1, num_classes: int = 2, dims: int = 2, **options: Any
-) -> SegmentationNetwork:
-    """Build a segmentation network with random weights; nothing is downloaded.
+) -> SegmentationNetwork | ClassificationNetwork:
+    """Build a network with random weights; nothing is downloaded.
 
     The network maps an image (B, in_channels, *S) in 0..1 to logits (B, num_classes, *S) of the same size.
     Any size works: an image whose sides are no multiples of what the network divides by, or too small for
-    it, is padded with its edge values and the logits are cropped back.
+    it, is padded with its edge values and the logits are cropped back. Those of timm answer once per image,
+    with logits (B, num_classes).
 
     Args:
         name: a name of `list_models()`, for example `smp/unet`, `monai/segresnet` or `pcd/unet`; the class
-            name in its library (`DeepLabV3Plus`) and any unique spelling (`linknet`) work too.
+            name in its library (`DeepLabV3Plus`) and any unique spelling (`linknet`) work too. Or `timm/NAME`
+            with a name of timm, for example `timm/resnet18`.
         in_channels: image channels.
         num_classes: K, background included; 2 or more.
         dims: spatial axes, 2 or 3.
@@ -50,7 +52,8 @@ def create_model(
     options = as_tuples(options)
     try:
         model = _build(entry, in_channels, num_classes, dims, options)
-        _try_out(model, in_channels, num_classes)
+        if isinstance(model, SegmentationNetwork):
+            _try_out(model, in_channels, num_classes)
     except MedDistillError:
         raise
     except Exception as error:  # the libraries raise all kinds of errors for values they cannot use
@@ -89,7 +92,11 @@ def same_architecture(first: nn.Module, second: nn.Module) -> bool:
 
 def _build(
     entry: ModelName, in_channels: int, num_classes: int, dims: int, options: dict[str, Any]
-) -> SegmentationNetwork:
+) -> SegmentationNetwork | ClassificationNetwork:
+    if entry.library == "timm":
+        from meddistill.models.timm_models import build_timm
+
+        return build_timm(entry, in_channels, num_classes, options)
     if entry.library == "smp":
         from meddistill.models.smp_models import build_smp
 

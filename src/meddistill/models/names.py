@@ -23,7 +23,7 @@ class ModelName:
 
     @property
     def library(self) -> str:
-        """`smp`, `monai` or `pcd`."""
+        """`smp`, `monai`, `pcd` or `timm`."""
         return self.name.partition("/")[0]
 
     @property
@@ -62,6 +62,8 @@ def list_models() -> list[str]:
 def resolve_name(name: str) -> ModelName:
     """The network that `name` means: canonical, a class name in exact case, or any unique spelling.
 
+    A name behind `timm/` is taken as it is; whether timm has it shows when it is built.
+
     Raises:
         ConfigError: unknown (the nearest names are listed) or ambiguous (the candidates are listed).
 
@@ -72,6 +74,8 @@ def resolve_name(name: str) -> ModelName:
     if not isinstance(name, str):
         raise ConfigError(f"a model name is text, not {name!r}; for example 'smp/unet'")
     lower = name.lower()
+    if lower.startswith("timm/"):
+        return ModelName(lower, lower.removeprefix("timm/"), (2,))
     if lower in MODEL_NAMES:
         return MODEL_NAMES[lower]
     for entry in MODEL_NAMES.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from meddistill.data.case import IGNORE_INDEX
 from meddistill.errors import DataError, TeacherError
-from meddistill.teachers.check import LIKELY_CAUSES, per_class
+from meddistill.teachers.check import LIKELY_CAUSES, DiceTally, TeacherCheck, per_class
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,17 @@ class AccuracyCheck:
     class_names: tuple[str, ...] = ()
 
     @property
-    def score(self) -> float:
-        """The accuracy."""
-        return self.accuracy
-
-    @property
     def class_scores(self) -> tuple[float, ...]:
         """Recall of each class."""
         return self.recall
+
+    def score_over(self, known: Sequence[bool]) -> float:
+        """Accuracy on the images of the classes that are `known`; NaN where there are none."""
+        used = [
+            (r, n) for r, n, is_known in zip(self.recall, self.counts, known, strict=True) if is_known and n
+        ]
+        total = sum(n for _, n in used)
+        return sum(r * n for r, n in used) / total if total else math.nan
 
     def summary(self, split: str = "") -> str:
         """One line for people.
@@ -126,3 +130,40 @@ class AccuracyTally:
                 f"floor of {floor}; {LIKELY_CAUSES}"
             )
         return check
+
+
+class ScoreTally:
+    """Dice or accuracy, batch by batch, as the logits ask for it.
+
+    Args:
+        num_classes: K, background included.
+
+    Example:
+        >>> tally = ScoreTally(num_classes=2)
+        >>> tally.update(torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([1, 0]))
+        >>> tally.result("teacher").summary()
+        "teacher 'teacher': accuracy 0.5000 on 2 cases (class 0 0.0000, class 1 1.0000)"
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._tally: DiceTally | AccuracyTally = DiceTally(num_classes)
+
+    def update(self, logits: Tensor, label: Tensor) -> None:
+        """Score a batch of logits (B, K, *S) against labels (B, *S); unknown labels do not count.
+
+        Raises:
+            DataError: the labels do not fit the logits.
+        """
+        if logits.ndim == 2 and isinstance(self._tally, DiceTally):
+            self._tally = AccuracyTally(self._tally.num_classes)
+        self._tally.update(logits.argmax(dim=1), label)
+
+    def result(
+        self, name: str, *, floor: float | None = None, class_names: Sequence[str] = ()
+    ) -> TeacherCheck | AccuracyCheck:
+        """The scores so far.
+
+        Raises:
+            TeacherError: no labelled case, or a score below `floor`.
+        """
+        return self._tally.result(name, floor=floor, class_names=class_names)

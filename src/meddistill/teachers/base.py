@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from meddistill.errors import ConfigError, TeacherError
-from meddistill.teachers.accuracy import AccuracyCheck, AccuracyTally
-from meddistill.teachers.check import DiceTally, TeacherCheck
+from meddistill.teachers.accuracy import AccuracyCheck, ScoreTally
+from meddistill.teachers.check import TeacherCheck
 from meddistill.teachers.fingerprint import json_digest
 
 
@@ -39,11 +39,11 @@ class BaseTeacher(nn.Module, ABC):
         """The logits, computed under `torch.inference_mode()`; callers use the teacher itself."""
 
     @abstractmethod
-    def check_fits(self, num_classes: int, in_channels: int) -> None:
-        """Compare with the task, before any work is done.
+    def check_channels(self, given: int) -> None:
+        """Refuse images whose number of channels cannot be taken.
 
         Raises:
-            TeacherError: the teacher has other classes, or cannot take the images' channels.
+            TeacherError: they cannot.
         """
 
     @abstractmethod
@@ -92,6 +92,25 @@ class BaseTeacher(nn.Module, ABC):
             logits = self.compute(image)
         return logits.clone()
 
+    def check_fits(self, num_classes: int, in_channels: int) -> None:
+        """Compare with the task, before any work is done.
+
+        Raises:
+            TeacherError: the teacher has another number of classes, does not know them all, or cannot take
+                the images' channels.
+        """
+        if num_classes != self.num_classes:
+            raise TeacherError(
+                f"teacher {self.name!r} knows {self.num_classes} classes and the data have {num_classes}; "
+                "give a teacher trained for these classes, or a class_map with one entry for each of them"
+            )
+        if not all(self.known):
+            raise TeacherError(
+                f"teacher {self.name!r} does not know class {self.known.index(False)} (null in its "
+                f"class_map); join it in an ensemble with a teacher that does"
+            )
+        self.check_channels(in_channels)
+
     def fingerprint(self) -> dict[str, str]:
         """What the logits depend on, as two SHA-256: of the `weights` and of the `preprocessing`.
 
@@ -118,7 +137,7 @@ class BaseTeacher(nn.Module, ABC):
         """
         if floor is not None and not 0 <= floor <= 1:
             raise ConfigError(f"the teacher's floor is {floor!r}; give a score in 0..1")
-        tally: DiceTally | AccuracyTally = DiceTally(num_classes)
+        tally = ScoreTally(num_classes)
         for batch in batches:
             self.check_fits(num_classes, batch["image"].shape[1])
             logits = self(batch["image"].to(self.device))
@@ -126,7 +145,5 @@ class BaseTeacher(nn.Module, ABC):
                 raise TeacherError(
                     f"teacher {self.name!r} answers with NaN or infinity; its weights are broken"
                 )
-            if logits.ndim == 2 and isinstance(tally, DiceTally):
-                tally = AccuracyTally(num_classes)
-            tally.update(logits.argmax(dim=1), batch["label"].to(self.device))
+            tally.update(logits, batch["label"].to(self.device))
         return tally.result(self.name, floor=floor, class_names=self.class_names)

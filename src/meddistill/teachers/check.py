@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -41,14 +42,15 @@ class TeacherCheck:
     class_names: tuple[str, ...] = ()
 
     @property
-    def score(self) -> float:
-        """The mean Dice."""
-        return self.mean_dice
-
-    @property
     def class_scores(self) -> tuple[float, ...]:
-        """Score of each class, background included: it has the mean, for it is not scored by itself."""
-        return (self.mean_dice, *self.dice)
+        """Dice of each class; NaN for the background, which is not scored."""
+        return (math.nan, *self.dice)
+
+    def score_over(self, known: Sequence[bool]) -> float:
+        """Mean of the defined Dice scores of the foreground classes that are `known`; NaN without any."""
+        pairs = zip(self.class_scores, known, strict=True)
+        scores = [score for score, is_known in pairs if is_known and not math.isnan(score)]
+        return sum(scores) / len(scores) if scores else math.nan
 
     def summary(self, split: str = "") -> str:
         """One line for people.

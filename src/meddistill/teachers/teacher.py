@@ -112,25 +112,6 @@ class Teacher(BaseTeacher):
             logits = _resize(logits, size)
         return logits if self.class_map is None else map_logits(logits, self.class_map)
 
-    def check_fits(self, num_classes: int, in_channels: int) -> None:
-        """Compare with the task, before any work is done.
-
-        Raises:
-            TeacherError: the teacher has another number of classes, does not know them all, or cannot take
-                the images' channels.
-        """
-        if num_classes != self.num_classes:
-            raise TeacherError(
-                f"teacher {self.name!r} knows {self.num_classes} classes and the data have {num_classes}; "
-                "give a teacher trained for these classes, or a class_map with one entry for each of them"
-            )
-        if not all(self.known):
-            raise TeacherError(
-                f"teacher {self.name!r} does not know class {self.known.index(False)} (null in its "
-                f"class_map); join it in an ensemble with a teacher that does"
-            )
-        self.check_channels(in_channels)
-
     def check_channels(self, given: int) -> None:
         """Refuse images whose number of channels the network cannot take.
 

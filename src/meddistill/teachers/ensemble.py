@@ -1,0 +1,226 @@
+"""Several teachers as one."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from meddistill.errors import TeacherError
+from meddistill.teachers.accuracy import AccuracyCheck, ScoreTally
+from meddistill.teachers.base import BaseTeacher
+from meddistill.teachers.check import TeacherCheck
+from meddistill.teachers.fingerprint import json_digest
+from meddistill.teachers.joining import Combination, Weights, join_function, weight_table
+
+
+class Ensemble(BaseTeacher):
+    """Teachers whose answers are joined; it is a teacher itself.
+
+    Members may differ in network, input size, channels, normalisation and in the classes that they know (None
+    in their class maps); `meddistill.teachers.joining` says how their answers are joined then.
+
+    Args:
+        members: the teachers; each knows the background, class 0, and each class is known by one of them.
+        combine: `probabilities` (weighted mean of probabilities) or `logits` (weighted mean of logits).
+        weights: None for equal ones, one number for each member, or for each member one for each class.
+            They are normalised.
+        name: what to call it; made of the members' names by default.
+
+    Attributes:
+        member_names: the members' names; those that occur twice are numbered.
+
+    Raises:
+        TeacherError: no member, other numbers of classes, a class that nobody knows, or weights that do not
+            fit.
+        ConfigError: an unknown combination.
+
+    Example:
+        >>> from meddistill.teachers import Teacher
+        >>> ensemble = Ensemble([Teacher(nn.Conv2d(1, 2, 1)), Teacher(nn.Conv2d(1, 2, 3, padding=1))])
+        >>> ensemble.name, ensemble(torch.rand(1, 1, 4, 4)).shape
+        ('ensemble of Conv2d 1, Conv2d 2', torch.Size([1, 2, 4, 4]))
+    """
+
+    def __init__(
+        self,
+        members: Sequence[BaseTeacher],
+        *,
+        combine: Combination = "probabilities",
+        weights: Weights | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.member_names = _numbered([member.name for member in members])
+        self.name = name or f"ensemble of {', '.join(self.member_names)}"
+        _check_classes(self.name, self.member_names, members)
+        self.num_classes = members[0].num_classes
+        self.class_names = _class_names(members)
+        self.combine = combine
+        self._join = join_function(combine)
+        known = torch.tensor([member.known for member in members])
+        self._complete = bool(known.all())
+        self.register_buffer("known_table", known, persistent=False)
+        self.register_buffer("weights", weight_table(weights, known), persistent=False)
+        self.members = nn.ModuleList(members)
+        self.freeze()
+
+    @property
+    def teachers(self) -> list[BaseTeacher]:
+        """The members, in order."""
+        return [cast(BaseTeacher, member) for member in self.members]
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The networks of all members."""
+        return tuple(network for member in self.teachers for network in member.networks)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the teachers compute."""
+        return self.get_buffer("weights").device
+
+    def compute(self, image: Tensor) -> Tensor:
+        """The joined logits."""
+        logits = [member.compute(image) for member in self.teachers]
+        if len({answer.ndim for answer in logits}) > 1:
+            raise TeacherError(
+                f"teacher {self.name!r}: some members answer once per image and others for each pixel; "
+                "join only teachers of one task"
+            )
+        known = None if self._complete else self.get_buffer("known_table")
+        return self._join(torch.stack(logits), self.get_buffer("weights"), known)
+
+    def check_channels(self, given: int) -> None:
+        """Refuse images whose number of channels one of the members cannot take.
+
+        Raises:
+            TeacherError: it cannot.
+        """
+        for member in self.teachers:
+            member.check_channels(given)
+
+    def fit_weights(
+        self, batches: Iterable[Mapping[str, Any]], *, per_class: bool = False
+    ) -> list[TeacherCheck | AccuracyCheck]:
+        """Weigh the members by their scores on labelled data, in one pass, and return the scores.
+
+        The weight is the mean Dice over the foreground classes that the member knows, or its accuracy on the
+        images of such classes. With `per_class` it is the Dice (recall) of the class itself, and the former
+        for the background and for classes that do not occur.
+
+        Args:
+            batches: mappings with `image` (B, C, *S) and `label` (B, *S) or (B,).
+            per_class: fit a weight for each member and class instead of one for each member.
+
+        Raises:
+            TeacherError: no labelled case, or no member that scores above 0 (for a class).
+        """
+        checks = self._score_members(batches)
+        scores = [
+            _weights_of(check, member.known, per_class=per_class)
+            for check, member in zip(checks, self.teachers, strict=True)
+        ]
+        known = self.get_buffer("known_table")
+        self.register_buffer("weights", weight_table(scores, known.cpu()).to(known.device), persistent=False)
+        return checks
+
+    def weights_digest(self) -> str:
+        """SHA-256 over those of the members, in order."""
+        return json_digest([member.weights_digest() for member in self.teachers])
+
+    def preprocessing(self) -> dict[str, Any]:
+        """How the members are joined, and the preprocessing of each."""
+        return {
+            "combine": self.combine,
+            "weights": self.get_buffer("weights").tolist(),
+            "members": [member.preprocessing() for member in self.teachers],
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Name, kind, parameters of all members, class names, how they are joined, and each member."""
+        members = [
+            {**member.describe(), "name": name}
+            for name, member in zip(self.member_names, self.teachers, strict=True)
+        ]
+        known = [member["parameters"] for member in members]
+        return {
+            "name": self.name,
+            "kind": "ensemble",
+            "parameters": None if None in known else sum(known),
+            "class_names": list(self.class_names),
+            "combine": self.combine,
+            "weights": self.get_buffer("weights").tolist(),
+            "members": members,
+        }
+
+    def _score_members(self, batches: Iterable[Mapping[str, Any]]) -> list[TeacherCheck | AccuracyCheck]:
+        tallies = [ScoreTally(self.num_classes) for _ in self.members]
+        for batch in batches:
+            image, label = batch["image"].to(self.device), batch["label"].to(self.device)
+            for member, tally in zip(self.teachers, tallies, strict=True):
+                tally.update(member(image), label)
+        return [
+            tally.result(name, class_names=self.class_names)
+            for name, tally in zip(self.member_names, tallies, strict=True)
+        ]
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind those that occur twice."""
+    counts, seen = Counter(names), Counter[str]()
+    numbered = []
+    for name in names:
+        seen[name] += 1
+        numbered.append(f"{name} {seen[name]}" if counts[name] > 1 else name)
+    return numbered
+
+
+def _check_classes(name: str, member_names: Sequence[str], members: Sequence[BaseTeacher]) -> None:
+    if not members:
+        raise TeacherError("an ensemble needs at least one member")
+    for member_name, member in zip(member_names, members, strict=True):
+        if member.num_classes != members[0].num_classes:
+            raise TeacherError(
+                f"teacher {name!r}: {member_names[0]!r} answers with {members[0].num_classes} classes and "
+                f"{member_name!r} with {member.num_classes}; give class_map with one entry for each class of "
+                "the data"
+            )
+        if not member.known[0]:
+            raise TeacherError(
+                f"teacher {name!r}: {member_name!r} does not know the background, class 0, by which "
+                f"different label sets are joined; give it the network's class in class_map"
+            )
+    for k in range(members[0].num_classes):
+        if not any(member.known[k] for member in members):
+            raise TeacherError(f"teacher {name!r}: no member knows class {k}; each needs one that does")
+
+
+def _class_names(members: Sequence[BaseTeacher]) -> tuple[str, ...]:
+    """Each class by the name that the first member has for it; none where nobody has one for some class."""
+    named = [member for member in members if member.class_names]
+    names = [
+        next((member.class_names[k] for member in named if member.known[k]), None)
+        for k in range(members[0].num_classes)
+    ]
+    found = tuple(name for name in names if name is not None)
+    return found if len(found) == len(names) else ()
+
+
+def _weights_of(
+    check: TeacherCheck | AccuracyCheck, known: Sequence[bool], *, per_class: bool
+) -> list[float]:
+    """The weight of one member for each class, from its scores."""
+    overall = check.score_over(known)
+    if math.isnan(overall):
+        raise TeacherError(
+            f"the weight of teacher {check.name!r} cannot be fitted: no labelled case shows a class that it "
+            "knows"
+        )
+    if not per_class:
+        return [overall] * len(known)
+    return [overall if math.isnan(score) else score for score in check.class_scores]

@@ -1,0 +1,126 @@
+"""How the logits of several teachers become one: means of probabilities or of logits, joined label sets.
+
+With z_ik the logit, p_ik the probability and w_ik the weight that member i has for class k:
+
+- All members know all classes. `probabilities`: p_k is proportional to sum_i w_ik p_ik (a linear opinion
+pool);
+  `logits`: z_k = sum_i w_ik z_ik (the geometric mean of the probabilities, normalised).
+- Label sets differ. Each class is compared with the background (class 0), which every member knows and where
+it
+  counts what it does not know. `probabilities`: odds_c = sum_i w_ic p_ic / sum_i w_ic p_i0 over the members
+  that know c; `logits`: log odds_c = sum_i w_ic (z_ic - z_i0) over them. The classes are exclusive: p_0 is
+  proportional to 1 and p_c to odds_c.
+
+All of it is computed on logarithms, so that a member that is sure (p = 0 in float32) leaves the result
+finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from meddistill.errors import ConfigError, TeacherError, unknown_name
+
+Combination = Literal["probabilities", "logits"]
+Join = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+Weights = Sequence[float] | Sequence[Sequence[float]]
+"""One number for each member, or for each member one number for each class."""
+
+
+def join_function(name: str) -> Join:
+    """The function that joins logits as `name` says.
+
+    Raises:
+        ConfigError: it is no `Combination`.
+    """
+    if name not in get_args(Combination):
+        raise ConfigError(unknown_name("teacher.combine", name, get_args(Combination)))
+    return join_probabilities if name == "probabilities" else join_logits
+
+
+def join_probabilities(logits: Tensor, weights: Tensor, known: Tensor | None = None) -> Tensor:
+    """The logarithm of the weighted mean of probabilities, or of their odds where label sets differ.
+
+    Args:
+        logits: (M, B, K, *S), minus infinity for the classes that a member does not know.
+        weights: (M, K), 0 for those; each class adds up to 1.
+        known: (M, K), true where a member knows a class; None when each knows all.
+
+    Example:
+        >>> logits = torch.tensor([[[0.9, 0.1]], [[0.5, 0.5]]]).log()
+        >>> join_probabilities(logits, torch.full((2, 2), 0.5)).softmax(1)
+        tensor([[0.7000, 0.3000]])
+    """
+    log_weights = _spread(weights, logits).log()
+    log_p = logits.log_softmax(dim=2)
+    joined = (log_weights + log_p).logsumexp(dim=0)
+    if known is None:
+        return joined
+    odds = joined - (log_weights + log_p[:, :, :1]).logsumexp(dim=0)
+    return torch.cat([torch.zeros_like(odds[:, :1]), odds[:, 1:]], dim=1)
+
+
+def join_logits(logits: Tensor, weights: Tensor, known: Tensor | None = None) -> Tensor:
+    """The weighted mean of logits, or of their distances from the background's where label sets differ.
+
+    Args:
+        logits: (M, B, K, *S), minus infinity for the classes that a member does not know.
+        weights: (M, K), 0 for those; each class adds up to 1.
+        known: (M, K), true where a member knows a class; None when each knows all.
+
+    Example:
+        >>> logits = torch.tensor([[[0.0, 2.0]], [[0.0, 4.0]]])
+        >>> join_logits(logits, torch.full((2, 2), 0.5))
+        tensor([[0., 3.]])
+    """
+    if known is not None:
+        logits = (logits - logits[:, :, :1]).where(_spread(known, logits), 0.0)
+    return (_spread(weights, logits) * logits).sum(dim=0)
+
+
+def weight_table(weights: Weights | None, known: Tensor) -> Tensor:
+    """Weights (M, K) in which each class adds up to 1 over the members that know it.
+
+    Args:
+        weights: None for equal ones; see `Weights`. What is said of a class that the member does not know is
+            left out.
+        known: (M, K), true where a member knows a class.
+
+    Raises:
+        TeacherError: another shape, a weight that is negative or not finite, or a class without any weight.
+
+    Example:
+        >>> weight_table([1, 3], torch.tensor([[True, True], [True, False]]))
+        tensor([[0.2500, 1.0000],
+                [0.7500, 0.0000]])
+    """
+    members, classes = known.shape
+    try:
+        table = torch.ones(members) if weights is None else torch.tensor(weights, dtype=torch.float32)
+    except (TypeError, ValueError):  # rows of different lengths
+        table = torch.empty(0)
+    if table.shape not in ((members,), (members, classes)):
+        raise TeacherError(
+            f"teacher.weights: {weights} do not fit; give one number for each of the {members} members, or "
+            f"for each of them a list of {classes}, one for each class"
+        )
+    if not bool((table.isfinite() & (table >= 0)).all()):
+        raise TeacherError(f"teacher.weights: {weights} must be finite and not below 0")
+    table = (table if table.ndim == 2 else table[:, None].expand(members, classes)) * known
+    total = table.sum(dim=0)
+    if not bool((total > 0).all()):
+        lost = int((total > 0).int().argmin())
+        raise TeacherError(
+            f"teacher.weights: no member has a weight above 0 for class {lost}; raise that of one that knows "
+            "it"
+        )
+    return table / total
+
+
+def _spread(table: Tensor, logits: Tensor) -> Tensor:
+    """A table (M, K) with the axes of logits (M, B, K, *S)."""
+    return table.view(table.shape[0], 1, table.shape[1], *(1,) * (logits.ndim - 3))
