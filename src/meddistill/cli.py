@@ -27,6 +27,10 @@ _TAKES_KEYS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")]
+FloorOption = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, help="Refuse a teacher that scores less; short for --teacher.floor."),
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
 
 
@@ -70,11 +74,13 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _overrides(context: typer.Context) -> dict[str, Any]:
-    """The recipe's values among the arguments that typer left over."""
+    """The recipe's values among the arguments that typer left over, and those that have a short option."""
     from meddistill.config import parse_overrides
 
     flags = [option for parameter in context.command.params for option in parameter.opts]
-    return parse_overrides(context.args, flags=flags)
+    floor = context.params.get("teacher_floor")
+    short = [] if floor is None else ["--teacher.floor", str(floor)]
+    return parse_overrides([*context.args, *short], flags=flags)
 
 
 def _version(wanted: bool) -> None:
@@ -101,6 +107,7 @@ def train(
     out: OutOption,
     row: Annotated[str | None, typer.Option(help="A row of the recipe's study.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    teacher_floor: FloorOption = None,  # noqa: ARG001 - read by `_overrides`
 ) -> None:
     """Train one student, score it on the test split and write its report.
 
@@ -116,7 +123,7 @@ def train(
     from meddistill.training.evaluate import evaluate as evaluate_run
     from meddistill.training.fit import fit
 
-    run = fit(checked, out, resume=resume)
+    run = fit(checked, out, resume=resume, say=print)
     if not is_first_process():
         return
     if has_cases(run, "test"):
@@ -182,6 +189,7 @@ def study(
     recipe: RecipeArgument,
     out: OutOption,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
+    teacher_floor: FloorOption = None,  # noqa: ARG001 - read by `_overrides`
 ) -> None:
     """Train every row of a recipe's study with every seed, compare them and write one page.
 

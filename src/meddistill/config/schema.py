@@ -91,21 +91,37 @@ class ModelConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class TeacherConfig(Section):
-    """The teacher: a run folder or weight file (`path`), or in a study the row that trains it (`row`).
+class TeacherSourceConfig(Section):
+    """One teacher: what `load_teacher` reads (`path`), or in a study the row that trains it (`row`).
 
-    `model` names its network when the file does not; `mean` and `std` normalise its images, `size` is its
-    resolution when it is not the student's, `class_map` its order of classes; below the Dice `floor` it is
-    refused.
+    `model` names its network when the file does not. `standardise`, `mean` and `std` normalise its images,
+    and `size` is its resolution when it is not the student's. `class_map` has one entry for each class of the
+    data: the network's class, a list of those to merge, or null for one that the teacher does not know.
     """
 
     path: str | None = None
     row: str | None = None
     model: ModelConfig | None = None
+    standardise: Literal["minmax", "image", "channel", "image-nonzero", "channel-nonzero"] | None = None
     mean: list[float] | None = None
     std: list[Annotated[float, Field(gt=0.0)]] | None = None
     size: list[Positive] | None = None
-    class_map: list[NotNegative] | None = None
+    class_map: list[NotNegative | list[NotNegative] | None] | None = None
+
+
+class TeacherConfig(TeacherSourceConfig):
+    """The teacher: one, with the keys of a member, or an ensemble of `members`.
+
+    Members are joined by `combine`, with `weights` that are equal, fitted to their scores on the selection
+    split (for each member, or for each member and class), or given: one number for each member, or for each
+    member one for each class. A teacher below the `floor` (Dice, or accuracy) is refused.
+    """
+
+    members: list[TeacherSourceConfig] | None = Field(default=None, min_length=1)
+    combine: Literal["probabilities", "logits"] = "probabilities"
+    weights: Literal["uniform", "validation", "validation_per_class"] | list[float] | list[list[float]] = (
+        "uniform"
+    )
     floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
 
 

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lightning as L
@@ -34,7 +34,9 @@ from meddistill.training.preparation import Prepared, prepare, teacher_for
 from meddistill.training.run_folder import RunFolder
 
 
-def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
+def fit(
+    recipe: Recipe, run: Path | str, *, resume: bool = False, say: Callable[[str], None] | None = None
+) -> RunFolder:
     """Train the student of `recipe` and fill the run folder.
 
     Everything that can be refused is refused before the folder is made. A run that was interrupted goes on
@@ -44,6 +46,7 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
         recipe: a checked recipe, see `meddistill.config.load_recipe`.
         run: folder to create.
         resume: go on with the run that the folder holds (or start it, when it holds none).
+        say: called with one line on the teacher's own scores, before the training.
 
     Raises:
         RunError: the folder exists, cannot be written or holds another recipe; the loss became infinite.
@@ -81,6 +84,8 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     prepared = None
     if resumed is None:
         prepared = prepare(recipe, data, method, teacher, trainer.strategy.root_device)
+        if say is not None and prepared.summary and is_first_process():
+            say(prepared.summary)
     with claimed(folder) if is_first_process() else contextlib.nullcontext():
         if is_first_process() and prepared is not None:
             _begin(folder, recipe, data, spec, module, prepared)
@@ -132,8 +137,10 @@ def _begin(
     if module.teacher is not None:
         described |= {
             "teacher": module.teacher.name,
-            "teacher_parameters": count_parameters(module.teacher),
-            "self_distillation": same_architecture(module.student, module.teacher.network),
+            "teacher_parameters": module.teacher.describe()["parameters"],
+            "self_distillation": all(
+                same_architecture(module.student, network) for network in module.teacher.networks
+            ),
         }
     write_json(folder.model, described)
     if prepared.calibration is not None:

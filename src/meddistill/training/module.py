@@ -15,7 +15,7 @@ from meddistill.errors import RunError
 from meddistill.evaluation import dice_score
 from meddistill.losses import partial_cross_entropy
 from meddistill.methods import Batch, Method
-from meddistill.teachers import Teacher
+from meddistill.teachers import BaseTeacher, Ensemble
 
 
 class DistillationModule(L.LightningModule):
@@ -37,7 +37,7 @@ class DistillationModule(L.LightningModule):
         self,
         student: nn.Module,
         method: Method,
-        teacher: Teacher | None,
+        teacher: BaseTeacher | None,
         config: TrainingConfig,
         *,
         num_classes: int,
@@ -49,14 +49,14 @@ class DistillationModule(L.LightningModule):
         self.config = config
         self.num_classes = num_classes
         self.seed = seed
-        self._outside: dict[str, Teacher | None] = {"teacher": teacher}
+        self._outside: dict[str, BaseTeacher | None] = {"teacher": teacher}
         self._unchecked: list[tuple[Tensor, list[str]]] = []
         self._train_means: dict[str, MeanMetric] = {}
         self.selection_loss = MeanMetric()
         self.selection_dice = MeanMetric()
 
     @property
-    def teacher(self) -> Teacher | None:
+    def teacher(self) -> BaseTeacher | None:
         """The frozen teacher."""
         return self._outside["teacher"]
 
@@ -141,15 +141,19 @@ class DistillationModule(L.LightningModule):
         return means
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the method prepared."""
+        """Keep what the method prepared, and the weights of an ensemble's members."""
         checkpoint["method"] = dict(self.method.state_dict())
+        if isinstance(self.teacher, Ensemble):
+            checkpoint["teacher_weights"] = self.teacher.given_weights
         checkpoint["state_dict"] = {
             name: value for name, value in checkpoint["state_dict"].items() if name.startswith("student.")
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore what the method prepared."""
+        """Restore what the method prepared, and the weights of an ensemble's members."""
         self.method.load_state_dict(checkpoint["method"])
+        if isinstance(self.teacher, Ensemble):
+            self.teacher.set_weights(checkpoint["teacher_weights"])
 
     def configure_optimizers(self) -> Any:
         """Optimiser over the student's parameters and, unless constant, a schedule by epoch."""

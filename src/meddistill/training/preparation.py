@@ -10,23 +10,28 @@ import torch
 from torch import Tensor
 
 from meddistill.config import Recipe
+from meddistill.config.schema import TeacherSourceConfig
 from meddistill.errors import ConfigError, TeacherError
 from meddistill.methods import Context, Method
 from meddistill.models import ModelSpec
-from meddistill.teachers import Calibration, Teacher, fit_temperature, load_teacher
+from meddistill.teachers import BaseTeacher, Calibration, Ensemble, Teacher, fit_temperature, load_teacher
 from meddistill.training.data import TaskData
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is worth writing down: the teacher's own scores, and its calibration; None without."""
+    """What is worth writing down: the teacher with its own scores, and its calibration; None without.
+
+    `summary` is one line on the teacher for people; empty without.
+    """
 
     teacher: dict[str, Any] | None = None
+    summary: str = ""
     calibration: Calibration | None = None
 
 
-def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | None:
-    """The teacher that the recipe names; None when the method needs none.
+def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> BaseTeacher | None:
+    """The teacher that the recipe names, or the ensemble of its members; None when the method needs none.
 
     Raises:
         ConfigError: the method needs a teacher and none is given.
@@ -35,6 +40,18 @@ def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | No
     if not method.needs_teacher:
         return None
     config = recipe.teacher
+    teacher: BaseTeacher
+    if config.members is None:
+        teacher = _load(config, recipe, spec)
+    else:
+        members = [_load(member, recipe, spec) for member in config.members]
+        weights = None if isinstance(config.weights, str) else config.weights
+        teacher = Ensemble(members, combine=config.combine, weights=weights)
+    teacher.check_fits(num_classes=spec.num_classes, in_channels=spec.in_channels)
+    return teacher
+
+
+def _load(config: TeacherSourceConfig, recipe: Recipe, spec: ModelSpec) -> Teacher:
     if config.path is None:
         hint = f"the study trains row {config.row!r} first; or " if config.row else ""
         raise ConfigError(
@@ -42,27 +59,27 @@ def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | No
         )
     given: dict[str, Any] = {}
     if config.model is not None:
-        shape = {"in_channels": spec.in_channels, "num_classes": spec.num_classes, "dims": spec.dims}
-        given = {"model": config.model.name, **shape, **config.model.options}
-    teacher = load_teacher(
+        given = {"model": config.model.name, "in_channels": spec.in_channels, **config.model.options}
+    return load_teacher(
         config.path,
+        num_classes=spec.num_classes if config.class_map is None else None,
+        dims=spec.dims,
+        standardise=config.standardise,
         mean=config.mean,
         std=config.std,
         size=config.size,
         class_map=config.class_map,
         **given,
     )
-    teacher.check_fits(num_classes=spec.num_classes, in_channels=spec.in_channels)
-    return teacher
 
 
 def prepare(
-    recipe: Recipe, data: TaskData, method: Method, teacher: Teacher | None, device: torch.device
+    recipe: Recipe, data: TaskData, method: Method, teacher: BaseTeacher | None, device: torch.device
 ) -> Prepared:
-    """Check and calibrate the teacher on held-out splits, then call `method.prepare`.
+    """Weigh, check and calibrate the teacher on held-out splits, then call `method.prepare`.
 
     Raises:
-        TeacherError: the teacher is below `teacher.floor`, or must be calibrated without a calibration split.
+        TeacherError: the teacher is below `teacher.floor`, or lacks the split to be weighed or calibrated on.
     """
     epochs = recipe.training.epochs
     if teacher is None:
@@ -77,6 +94,12 @@ def prepare(
 
     held_out = "selection" if data.split.cases.get("selection") else "train"
     loader = data.loader(held_out, batch_size=batch_size)
+    if isinstance(teacher, Ensemble) and recipe.teacher.weights in ("validation", "validation_per_class"):
+        if held_out != "selection":
+            raise TeacherError(
+                "teacher.weights: validation needs a selection split; set data.splits.carve.selection"
+            )
+        teacher.fit_weights(loader, per_class=recipe.teacher.weights == "validation_per_class")
     check = teacher.check(loader, num_classes=data.num_classes, floor=recipe.teacher.floor)
     calibration = None
     if data.split.cases.get("calibration"):
@@ -94,4 +117,5 @@ def prepare(
             teacher_temperature=calibration.temperature if calibration else None,
         )
     )
-    return Prepared({"split": held_out, **check.to_json()}, calibration)
+    described = {"fingerprint": teacher.fingerprint(), "description": teacher.describe()}
+    return Prepared({"split": held_out, **check.to_json(), **described}, check.summary(held_out), calibration)
