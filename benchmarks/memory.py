@@ -176,8 +176,8 @@ def page(settings: Settings, found: Sequence[dict[str, Any]], hardware: dict[str
         "<!-- Written by benchmarks/memory.py --markdown; do not edit. -->",
         "",
         "Each row is one `meddistill train` in a process of its own: P-CD with stored teacher logits. All",
-        "splits grow with the cases. Peaks are what /proc reports, asked every 20 ms, until training ends and",
-        "until the test split is scored and the report is written.",
+        "splits grow with the cases. Peaks are what /proc reports, asked every 20 ms, until training ends",
+        "and until the test split is scored and the report is written.",
         "",
         f"- Work: phantoms of {settings.size} px, student pcd/unet width {settings.student}, "
         f"teacher pcd/unet width {settings.teacher} (random weights), batch {settings.batch}, "

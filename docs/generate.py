@@ -102,7 +102,8 @@ def _plain(value: Any) -> str:
 
 def _type(field: FieldInfo) -> str:
     if list(_models(field.annotation)):
-        return "section, see below"
+        lists = any(get_origin(part) is list for part in (field.annotation, *get_args(field.annotation)))
+        return ("list of sections" if lists else "section") + ", see below"
     return _text(field.annotation) + _bounds(field.metadata)
 
 

@@ -11,3 +11,10 @@ from tests.recipes import tiny_recipe
 def teacher_run(tmp_path_factory) -> RunFolder:
     """A finished supervised run, trained once for all tests of a worker."""
     return fit(tiny_recipe(model={"options": {"width": 4}}), tmp_path_factory.mktemp("teacher") / "run")
+
+
+@pytest.fixture(scope="session")
+def good_teacher_run(tmp_path_factory) -> RunFolder:
+    """A finished run that has really learnt to find the lesion, on the data of `tiny_recipe`."""
+    recipe = tiny_recipe(model={"options": {"width": 4}}, training={"epochs": 40, "lr": 0.01})
+    return fit(recipe, tmp_path_factory.mktemp("good-teacher") / "run")

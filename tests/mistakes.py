@@ -84,3 +84,27 @@ def raw_pickle(value: object, path: Path) -> None:
 
 def torch_pickle(value: object, path: Path) -> None:
     torch.save({"state_dict": value}, path)
+
+
+class SavesWhenLoaded(torch.nn.Module):
+    """As a TorchScript program it leaves a file behind as soon as it is loaded."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__()
+        self.mark, self.weight = mark, torch.zeros(1)
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, torch.Tensor, bool]:
+        return self.mark, self.weight, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, torch.Tensor, bool]) -> None:
+        self.mark, self.weight, self.training = state
+        torch.save(self.weight, self.mark)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+
+def script_program(mark: Path, path: Path) -> None:
+    torch.jit.script(SavesWhenLoaded(str(mark))).save(path)

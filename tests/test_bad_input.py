@@ -17,6 +17,7 @@ from tests.mistakes import (
     made_run,
     on_folder,
     raw_pickle,
+    script_program,
     snapshot,
     the_line,
     torch_pickle,
@@ -108,6 +109,33 @@ def malicious_teacher(write: Callable[[object, Path], None]) -> Making:
     def make(place: Path) -> list[str]:
         write(RunsCode(place / "ran"), place / "teacher.pt")
         return taught_by(place / "teacher.pt", place)
+
+    return make
+
+
+def malicious_program(place: Path) -> list[str]:
+    script_program(place / "ran", place / "teacher.pt")
+    (place / "ran").unlink(missing_ok=True)
+    return taught_by(place / "teacher.pt", place)
+
+
+def ensemble(*members: dict[str, object], **options: object) -> Making:
+    """Train with members whose `path` is a network of two classes where they name none."""
+
+    def make(place: Path) -> list[str]:
+        path = str(weights(place / "two.safetensors"))
+        teacher = {"members": [{"path": path, **member} for member in members], **options}
+        return train(place, teacher=teacher, method={"name": "distillation"})
+
+    return make
+
+
+def class_map(*entries: object) -> Making:
+    def make(place: Path) -> list[str]:
+        path = str(weights(place / "three.safetensors", classes=3))
+        return train(
+            place, teacher={"path": path, "class_map": list(entries)}, method={"name": "distillation"}
+        )
 
     return make
 
@@ -369,6 +397,18 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     ("more classes than there are", annotating("--teacher.top_k", "3"), ["top_k is 3", "1 to 2"]),
     ("below the floor", annotating("--teacher.floor", "0.99"), ["floor of 0.99"]),
     ("annotating without teacher", annotate_without_teacher, ["needs a teacher", "--teacher.path"]),
+    ("program that runs code", malicious_program, ["teacher.pt", "runs code while it is loaded"]),
+    ("class never used", class_map(0, 1), ["three", "class 2 of the network unused", "[[0, 2], 1]"]),
+    ("class used twice", class_map(0, [1, 2, 2]), ["class 2 of the network twice"]),
+    ("class unknown to a lone teacher", class_map([0, 1, 2], None), ["does not know class 1", "ensemble"]),
+    ("member without a source", ensemble({"path": None}), ["teacher.members.0", "path", "row"]),
+    ("member row outside a study", ensemble({"path": None, "row": "iid"}), ["needs a teacher", "'iid'"]),
+    ("weights for other members", ensemble({}, {}, weights=[1.0]), ["teacher.weights", "2 members"]),
+    ("unknown weights", ensemble({}, weights="dice"), ["teacher.weights", "'validation'", "'dice'"]),
+    ("weights without members", trained_with(teacher={"weights": [1.0]}), ["give teacher.members"]),
+    ("member among lone keys", ensemble({}, path="x"), ["teacher.path", "teacher.members"]),
+    ("floor above 1", trained_with("--teacher-floor", "2"), ["--teacher-floor", "less than or equal to 1"]),
+    ("student that does not segment", trained_with(model={"name": "timm/resnet18"}), ["once per image"]),
     # folders
     ("existing run", existing_run, ["out", "exists", "--resume"]),
     ("resume by another recipe", other_recipe, ["another recipe", "training"]),

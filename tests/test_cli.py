@@ -165,6 +165,22 @@ def test_training_scores_the_test_split_and_writes_the_report(runs):
     assert read_json(runs["pcd"].calibration)["temperature"] > 0
 
 
+def test_training_says_what_the_teacher_scores_and_refuses_one_below_the_floor(runs, tmp_path, capfd):
+    teacher = {"path": str(runs["iid"].root)}
+    recipe = write_recipe(
+        tmp_path, teacher=teacher, method={"name": "distillation"}, training={"epochs": 1, "batch_size": 8}
+    )
+    out = said(capfd, "train", str(recipe), "-o", str(tmp_path / "run"), "--teacher-floor", "0")
+    first = out.splitlines()[0]
+    assert first.startswith("teacher 'iid': mean Dice 0.")
+    assert first.endswith(")")
+    assert " on 4 selection cases (lesion 0." in first
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["teacher"]["floor"] == 0
+    assert run(["train", str(recipe), "-o", str(tmp_path / "no"), "--teacher-floor=0.999"]) == 2
+    assert "below the floor of 0.999" in capfd.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
 def test_evaluate_scores_another_split_once(runs, capfd):
     student = runs["kd"]
     first = said(capfd, "evaluate", str(student.root), "--split", "selection")
@@ -223,8 +239,9 @@ def test_a_study_trains_every_row_once(trains, tmp_path, capfd, monkeypatch):
     rows = {"iid": {}, "kd": {"teacher": {"row": "iid"}, "method": {"name": "distillation"}}}
     recipe = write_recipe(tmp_path, study={"rows": rows, "baseline": "iid"}, training={"epochs": 1})
     out = tmp_path / "study"
-    first = said(capfd, "study", str(recipe), "-o", str(out), "--jobs", "2")
+    first = said(capfd, "study", str(recipe), "-o", str(out), "--jobs", "2", "--teacher-floor", "0")
     assert "2 runs in" in first
+    assert yaml.safe_load((out / "recipes" / "kd-s0.yaml").read_text())["teacher"]["floor"] == 0
     assert "[2/2] kd-s0 finished" in first
     weights = {name: (out / "runs" / name / "student.safetensors").stat() for name in ("iid-s0", "kd-s0")}
     logs = {log.name: log.read_text() for log in (out / "logs").iterdir()}

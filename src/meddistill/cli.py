@@ -26,6 +26,10 @@ app.add_typer(data_app, name="data")
 _TAKES_KEYS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")]
+FloorOption = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, help="Refuse a teacher that scores less; short for --teacher.floor."),
+]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
 RowOption = Annotated[str | None, typer.Option(help="A row of the recipe's study.")]
 
@@ -70,11 +74,13 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _overrides(context: typer.Context) -> dict[str, Any]:
-    """The recipe's values among the arguments that typer left over."""
+    """The recipe's values among the arguments that typer left over, and those that have a short option."""
     from meddistill.config import parse_overrides
 
     flags = [option for parameter in context.command.params for option in parameter.opts]
-    return parse_overrides(context.args, flags=flags)
+    floor = context.params.get("teacher_floor")
+    short = [] if floor is None else ["--teacher.floor", str(floor)]
+    return parse_overrides([*context.args, *short], flags=flags)
 
 
 def _version(wanted: bool) -> None:
@@ -105,6 +111,7 @@ def train(
         Path | None,
         typer.Option(help="Folder in which stored teacher logits are kept.  [default: beside the run]"),
     ] = None,
+    teacher_floor: FloorOption = None,  # noqa: ARG001 - read by `_overrides`
 ) -> None:
     """Train one student, score it on the test split and write its report.
 
@@ -120,7 +127,7 @@ def train(
     from meddistill.training.evaluate import evaluate as evaluate_run
     from meddistill.training.fit import fit
 
-    run = fit(checked, out, resume=resume, stores=stores)
+    run = fit(checked, out, resume=resume, stores=stores, say=print)
     if not is_first_process():
         return
     if has_cases(run, "test"):
@@ -138,6 +145,7 @@ def annotate(
     row: RowOption = None,
     split: Annotated[list[str], typer.Option(help="Splits to annotate; repeat it for several.")] = ["train"],  # noqa: B006
     shard: Annotated[str, typer.Option(help="Only part i of n, as i/n; all parts fill one store.")] = "1/1",
+    teacher_floor: FloorOption = None,  # noqa: ARG001 - read by `_overrides`
 ) -> None:
     """Run the recipe's teacher once per case and store its logits for trainings to come.
 
@@ -151,7 +159,7 @@ def annotate(
     from meddistill.teachers.annotate import Shard
     from meddistill.training.annotation import annotate_recipe
 
-    done, stored = annotate_recipe(checked, out, splits=split, shard=Shard.parse(shard))
+    done, stored = annotate_recipe(checked, out, splits=split, shard=Shard.parse(shard), say=print)
     if stored is None:
         print(f"{done}; other parts are missing")
     else:
@@ -215,6 +223,7 @@ def study(
     recipe: RecipeArgument,
     out: OutOption,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
+    teacher_floor: FloorOption = None,  # noqa: ARG001 - read by `_overrides`
 ) -> None:
     """Train every row of a recipe's study with every seed, compare them and write one page.
 

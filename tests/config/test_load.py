@@ -33,6 +33,24 @@ def message(mapping) -> str:
     return text
 
 
+def test_a_student_that_answers_once_per_image_is_refused():
+    text = message(minimal(model={"name": "timm/resnet18"}))
+    assert text.startswith(
+        "model.name: timm/resnet18 answers once per image; a student that segments is one of"
+    )
+
+
+@pytest.mark.parametrize("weights", ["uniform", "validation_per_class", [1, 2.5], [[1, 0], [0.5, 1]]])
+def test_an_ensemble_survives_yaml(weights):
+    members = [
+        {"path": "a", "class_map": [0, [1, 2], None]},
+        {"row": "b", "standardise": "image", "mean": [0.5]},
+    ]
+    recipe = check_recipe(minimal(teacher={"members": members, "combine": "logits", "weights": weights}))
+    assert recipe.teacher.members[0].class_map == [0, [1, 2], None]
+    assert check_recipe(yaml.safe_load(recipe_to_yaml(recipe))) == recipe
+
+
 def test_a_minimal_recipe_gets_the_stated_defaults():
     recipe = check_recipe(minimal())
     assert recipe.seed == 0
@@ -52,6 +70,36 @@ def test_a_minimal_recipe_gets_the_stated_defaults():
         ({"training": {"epochs": True}}, "training.epochs: input should be a valid integer, got True"),
         ({"training": {"lr": "high"}}, "training.lr: input should be a valid number, got 'high'"),
         ({"teacher": {"floor": 1.5}}, "teacher.floor: input should be less than or equal to 1, got 1.5"),
+        (
+            {"teacher": {"class_map": [0, "a"]}},
+            "teacher.class_map.1: input should be a valid integer, got 'a'",
+        ),
+        (
+            {"teacher": {"weights": "valdation"}},
+            "teacher.weights: input should be 'uniform', 'validation' or 'validation_per_class', got "
+            "'valdation'",
+        ),
+        (
+            {"teacher": {"members": [{"path": "a"}, {"pth": "x"}]}},
+            "teacher.members.1.pth: unknown key 'pth'; did you mean 'path'?",
+        ),
+        (
+            {"teacher": {"members": [{"path": "a", "row": "b"}]}},
+            "teacher.members.0: give path, or in a study row (and not both)",
+        ),
+        ({"teacher": {"members": [{}]}}, "teacher.members.0: give path, or in a study row (and not both)"),
+        (
+            {"teacher": {"members": [{"path": "a"}], "path": "b"}},
+            "teacher.path: leave it out where teacher.members are given; each has its own",
+        ),
+        (
+            {"teacher": {"members": [{"path": "a"}], "mean": [0.5]}},
+            "teacher.mean: leave it out where teacher.members are given; each has its own",
+        ),
+        (
+            {"teacher": {"path": "a", "weights": [1, 2]}},
+            "teacher.weights and teacher.combine belong to an ensemble: give teacher.members",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_the_nearest_name(changes, expected):

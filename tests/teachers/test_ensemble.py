@@ -121,7 +121,8 @@ def test_the_description_is_plain_and_whole():
     )
     described = json.loads(json.dumps(ensemble.describe()))
     assert described["weights"] == [[0.25, 0.25], [0.75, 0.75]]
-    assert [member["name"] for member in described["members"]] == ["a 1", "a 2"]
+    assert list(described["members"]) == ["a 1", "a 2"]
+    assert described["members"]["a 2"]["name"] == "a"
     assert (described["kind"], described["combine"], described["parameters"]) == (
         "ensemble",
         "probabilities",
@@ -218,7 +219,7 @@ def test_weights_that_cannot_be_fitted_are_refused():
     ensemble = Ensemble([Teacher(Brightness(2.0)), Teacher(Brightness(3.0))])
     with pytest.raises(TeacherError, match="no case is labelled"):
         ensemble.fit_weights([])
-    with pytest.raises(TeacherError, match="no member has a weight above 0"):
+    with pytest.raises(TeacherError, match="no member scores above 0 on the labelled cases"):
         ensemble.fit_weights(BATCHES)
     empty = [{"image": rows(0.1, 0.1), "label": torch.tensor([[[0, 0]]])}]
     with pytest.raises(TeacherError, match="'Brightness 1' cannot be fitted: no labelled case shows a class"):

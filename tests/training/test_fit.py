@@ -93,6 +93,82 @@ def test_the_student_trains_in_train_mode_in_every_epoch_and_the_teacher_never_d
     assert seen == [(True, False)] * 12
 
 
+def ensemble(good_teacher_run, **changes):
+    """Two members of which one sees the images darker, and so is worse."""
+    path = str(good_teacher_run.root)
+    members = [{"path": path}, {"path": path, "mean": [0.4]}]
+    return tiny_recipe(
+        teacher={"members": members, "weights": "validation", **changes}, method={"name": "distillation"}
+    )
+
+
+def test_the_members_of_an_ensemble_are_weighed_on_the_selection_split(tmp_path, good_teacher_run):
+    said = []
+    run = fit(ensemble(good_teacher_run), tmp_path / "run", say=said.append)
+    written = read_json(run.teacher_check)
+    weights = written["description"]["weights"]
+    assert weights[0][0] > weights[1][0] > 0
+    assert weights[0][0] + weights[1][0] == pytest.approx(1.0)
+    assert set(written["fingerprint"]) == {"weights", "preprocessing"}
+    assert list(written["description"]["members"]) == ["run 1", "run 2"]
+    assert len(said) == 1
+    assert said[0].startswith("teacher 'ensemble of run 1, run 2': mean Dice ")
+    assert "selection cases (lesion " in said[0]
+    model = read_json(run.model)
+    assert model["teacher_parameters"] == 2 * read_json(good_teacher_run.model)["parameters"]
+    assert model["self_distillation"] is False
+
+
+def test_an_interrupted_run_goes_on_with_the_weights_that_were_fitted(
+    tmp_path, good_teacher_run, monkeypatch
+):
+    whole = fit(ensemble(good_teacher_run, mode="live"), tmp_path / "whole")
+    step = DistillationModule.training_step
+
+    def interrupted(self, batch, batch_index):
+        if self.current_epoch == 1:
+            raise RunError("stopped")
+        return step(self, batch, batch_index)
+
+    monkeypatch.setattr(DistillationModule, "training_step", interrupted)
+    with pytest.raises(RunError, match="stopped"):
+        fit(ensemble(good_teacher_run, mode="live"), tmp_path / "parts")
+    monkeypatch.setattr(DistillationModule, "training_step", step)
+    seen = []
+
+    def watched(self, batch, batch_index):
+        seen.append(self.teacher.weights.tolist())
+        return step(self, batch, batch_index)
+
+    monkeypatch.setattr(DistillationModule, "training_step", watched)
+    parts = fit(ensemble(good_teacher_run, mode="live"), tmp_path / "parts", resume=True)
+    assert seen[0] == read_json(whole.teacher_check)["description"]["weights"]
+    assert parts.last_weights.read_bytes() == whole.last_weights.read_bytes()
+
+
+def test_weights_need_a_selection_split(tmp_path, teacher_run):
+    members = {"members": [{"path": str(teacher_run.root)}], "weights": "validation"}
+    recipe = tiny(teacher=members, method={"name": "distillation"})
+    recipe["data"]["splits"]["fractions"] = {"train": 0.8, "test": 0.2}
+    with pytest.raises(TeacherError, match=r"validation needs a selection split; set data\.splits\.carve"):
+        fit(check_recipe(recipe), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_wrong_normalisation_is_caught_by_the_floor(tmp_path, good_teacher_run):
+    """A teacher that has learnt, and one that sees each image normalised as it never was in its training."""
+
+    def taught(**normalisation):
+        teacher = {"path": str(good_teacher_run.root), "floor": 0.5, **normalisation}
+        return tiny_recipe(teacher=teacher, method={"name": "distillation"}, training={"epochs": 1})
+
+    assert read_json(fit(taught(), tmp_path / "right").teacher_check)["mean_dice"] > 0.5
+    for number, wrong in enumerate(({"mean": [0.5], "std": [0.25]}, {"std": [1 / 255]})):
+        with pytest.raises(TeacherError, match=r"below the floor of 0\.5; .* normalisation \(mean, std\)"):
+            fit(taught(**wrong), tmp_path / f"wrong-{number}")
+        assert not (tmp_path / f"wrong-{number}").exists()
+
+
 def test_an_existing_folder_is_refused_and_left_alone(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious.txt").write_text("keep")

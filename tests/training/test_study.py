@@ -21,10 +21,28 @@ def test_every_row_meets_every_seed_and_teachers_come_first(tmp_path):
     _, runs = plan_study(study_file(tmp_path, rows, seeds=[3, 5]), tmp_path / "out")
     assert [run.name for run in runs] == ["iid-s3", "kd-s3", "iid-s5", "kd-s5"]
     student = runs[1]
-    assert student.needs == "iid-s3"
+    assert student.needs == ("iid-s3",)
     assert student.recipe.teacher.path == str(tmp_path / "out" / "runs" / "iid-s3")
     assert student.recipe.seed == 3
     assert student.recipe.study is None
+
+
+def test_members_of_an_ensemble_come_first(tmp_path):
+    members = [{"row": "b", "class_map": [0, 1]}, {"row": "a"}, {"path": "elsewhere"}, {"row": "b"}]
+    rows = {
+        "kd": {"teacher": {"members": members, "weights": "validation"}, "method": {"name": "distillation"}},
+        "a": {},
+        "b": {"teacher": {"row": "a"}, "method": {"name": "distillation"}},
+    }
+    _, runs = plan_study(study_file(tmp_path, rows, seeds=[4]), tmp_path / "out")
+    assert [run.name for run in runs] == ["a-s4", "b-s4", "kd-s4"]
+    student = runs[-1]
+    assert student.needs == ("b-s4", "a-s4")
+    folder = tmp_path / "out" / "runs"
+    paths = [member.path for member in student.recipe.teacher.members]
+    assert paths == [str(folder / "b-s4"), str(folder / "a-s4"), "elsewhere", str(folder / "b-s4")]
+    assert student.recipe.teacher.members[0].class_map == [0, 1]
+    assert student.recipe.teacher.members[0].row is None
 
 
 def test_overrides_reach_every_row(tmp_path):
@@ -38,6 +56,13 @@ def test_overrides_reach_every_row(tmp_path):
     [
         ({"a": {"teacher": {"row": "b"}}, "b": {"teacher": {"row": "a"}}}, "in a circle: a -> b -> a"),
         ({"iid": {}, "kd": {"teacher": {"row": "idd"}}}, "unknown row 'idd'; did you mean 'iid'"),
+        (
+            {"iid": {}, "kd": {"teacher": {"members": [{"row": "idd"}]}}},
+            "unknown row 'idd'; did you mean 'iid'",
+        ),
+        ({"a": {"teacher": {"members": [{"row": "a"}]}}}, "in a circle: a -> a"),
+        ({"a": {"teacher": {"members": 3}}}, r"teacher\.members: input should be a valid list"),
+        ({"a": {"teacher": "b"}}, "teacher: input should be a valid"),
         ({"iid": {"training": {"epoch": 1}}}, "did you mean 'epochs'"),
     ],
 )

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from meddistill.config.schema import Recipe, Section
+from meddistill.config.schema import Recipe, Section, TeacherConfig, TeacherSourceConfig
 from meddistill.errors import ConfigError, nearest, unknown_name
 
 S = TypeVar("S", bound=Section)
@@ -210,7 +210,12 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
     if not isinstance(recipe.method.get("name"), str):
         raise ConfigError("method.name: this key is required, for example method: {name: supervised}")
     create_method(**recipe.method)
-    resolve_name(recipe.model.name)
+    if resolve_name(recipe.model.name).library == "timm":
+        raise ConfigError(
+            f"model.name: {recipe.model.name} answers once per image; a student that segments is one of "
+            "`meddistill.models.list_models()`, for example smp/unet"
+        )
+    _check_teacher(recipe.teacher)
     _check_study(recipe)
     return recipe
 
@@ -230,6 +235,24 @@ def check_section(kind: type[S], mapping: Mapping[str, Any]) -> S:
 def _check_study(recipe: Recipe) -> None:
     if recipe.study is not None and recipe.study.baseline not in recipe.study.rows:
         raise ConfigError("study.baseline: " + unknown_name("row", recipe.study.baseline, recipe.study.rows))
+
+
+def _check_teacher(teacher: TeacherConfig) -> None:
+    """Refuse an ensemble that also says what a lone teacher says, and members without a source."""
+    if teacher.members is None:
+        if teacher.weights != "uniform" or teacher.combine != "probabilities":
+            raise ConfigError(
+                "teacher.weights and teacher.combine belong to an ensemble: give teacher.members"
+            )
+        return
+    for key in TeacherSourceConfig.model_fields:
+        if getattr(teacher, key) is not None:
+            raise ConfigError(
+                f"teacher.{key}: leave it out where teacher.members are given; each has its own"
+            )
+    for number, member in enumerate(teacher.members):
+        if (member.path is None) == (member.row is None):
+            raise ConfigError(f"teacher.members.{number}: give path, or in a study row (and not both)")
 
 
 def recipe_to_yaml(recipe: Recipe) -> str:
@@ -255,18 +278,23 @@ def _one_line(kind: type[BaseModel], error: ErrorDetails) -> str:
 
 
 _TAGS = ("folder", "manifest", "palette", "phantom")
+_ALTERNATIVE = re.compile(r"(literal|list|constrained-\w+)(\[|$)")
+"""How pydantic names one of several types that a key may have."""
 
 
 def _without_tags(where: list[str]) -> list[str]:
     return [
         part
         for i, part in enumerate(where)
-        if not (part in _TAGS and i > 0 and where[i - 1] == "source") and part != "[key]"
+        if not (part in _TAGS and i > 0 and where[i - 1] == "source")
+        and part != "[key]"
+        and not _ALTERNATIVE.match(part)
     ]
 
 
 def _fields_at(model: type[BaseModel], where: Sequence[str]) -> list[str]:
     """Names of the fields of the section that the path `where` leads to."""
+    where = [part for part in where if not part.isdigit()]
     if not where:
         return list(model.model_fields)
     if where[0] not in model.model_fields:

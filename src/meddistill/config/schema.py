@@ -90,35 +90,53 @@ class ModelConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class TeacherConfig(Section):
-    """The teacher: a run folder or weight file (`path`), or in a study the row that trains it (`row`).
+class TeacherSourceConfig(Section):
+    """One teacher: what `load_teacher` reads (`path`), or in a study the row that trains it (`row`).
 
-    `model` names its network when the file does not; `mean` and `std` normalise its images, `size` is its
-    resolution when it is not the student's, `class_map` its order of classes; below the Dice `floor` it is
-    refused. `precision` auto is bf16 where the hardware is fast at it and the teacher is asked live, and 32
-    where its logits are stored, so that a store does not depend on the machine; `compile` hands its network
-    to torch.compile.
-
-    `mode` says where its logits come from during training: `joint` computes them once per case and sends the
-    stored maps through the same geometric change as the image; `replay` computes `views` augmented views of
-    each case once and shows them in turn; `live` runs the teacher in every step. `store` is the folder of the
-    stored logits (by default below `teacher-stores` beside the run), `encoding` their precision, `top_k` how
-    many classes of each pixel are kept (all of up to 16, else 8).
+    `model` names its network when the file does not. `standardise`, `mean` and `std` normalise its images,
+    and `size` is its resolution when it is not the student's. `class_map` has one entry for each class of the
+    data: the network's class, a list of those to merge, or null for one that the teacher does not know.
     """
 
     path: str | None = None
     row: str | None = None
+    model: ModelConfig | None = None
+    standardise: Literal["minmax", "image", "channel", "image-nonzero", "channel-nonzero"] | None = None
+    mean: list[float] | None = None
+    std: list[Annotated[float, Field(gt=0.0)]] | None = None
+    size: list[Positive] | None = None
+    class_map: list[NotNegative | list[NotNegative] | None] | None = None
+
+
+class TeacherConfig(TeacherSourceConfig):
+    """The teacher: one, with the keys of a member, or an ensemble of `members`.
+
+    Members are joined by `combine`, with `weights` that are equal, fitted to their scores on the selection
+    split (for each member, or for each member and class), or given: one number for each member, or for each
+    member one for each class. A teacher below the `floor` (Dice, or accuracy) is refused.
+
+    `mode` says where the logits come from during training: `joint` computes them once per case and sends the
+    stored maps through the same geometric change as the image; `replay` computes `views` augmented views of
+    each case once and shows them in turn; `live` runs the teacher in every step. `store` is the folder of the
+    stored logits (by default below `teacher-stores` beside the run), `encoding` their precision, `top_k` how
+    many classes of each pixel are kept (all of up to 16, else 8).
+
+    `precision` auto is bf16 where the hardware is fast at it and the teacher is asked live, and 32 where its
+    logits are stored, so that a store does not depend on the machine; `compile` hands the networks to
+    torch.compile.
+    """
+
+    members: list[TeacherSourceConfig] | None = Field(default=None, min_length=1)
+    combine: Literal["probabilities", "logits"] = "probabilities"
+    weights: Literal["uniform", "validation", "validation_per_class"] | list[float] | list[list[float]] = (
+        "uniform"
+    )
+    floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     mode: Literal["joint", "replay", "live"] = "joint"
     store: str | None = None
     encoding: Literal["float16", "uint8"] = "float16"
     top_k: Positive | None = None
     views: Positive = 8
-    model: ModelConfig | None = None
-    mean: list[float] | None = None
-    std: list[Annotated[float, Field(gt=0.0)]] | None = None
-    size: list[Positive] | None = None
-    class_map: list[NotNegative] | None = None
-    floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     precision: Literal["auto", "32", "bf16"] = "auto"
     compile: bool = False
 

@@ -33,6 +33,7 @@ class Ensemble(BaseTeacher):
 
     Attributes:
         member_names: the members' names; those that occur twice are numbered.
+        given_weights: the weights before they were normalised; None for equal ones.
 
     Raises:
         TeacherError: no member, other numbers of classes, a class that nobody knows, or weights that do not
@@ -65,7 +66,7 @@ class Ensemble(BaseTeacher):
         known = torch.tensor([member.known for member in members])
         self._complete = bool(known.all())
         self.register_buffer("known_table", known, persistent=False)
-        self.register_buffer("weights", weight_table(weights, known), persistent=False)
+        self.set_weights(weights)
         self.members = nn.ModuleList(members)
         self.freeze()
 
@@ -118,16 +119,33 @@ class Ensemble(BaseTeacher):
             per_class: fit a weight for each member and class instead of one for each member.
 
         Raises:
-            TeacherError: no labelled case, or no member that scores above 0 (for a class).
+            TeacherError: no labelled case, or no member that scores above 0.
         """
         checks = self._score_members(batches)
-        scores = [
-            _weights_of(check, member.known, per_class=per_class)
-            for check, member in zip(checks, self.teachers, strict=True)
+        known = [member.known for member in self.teachers]
+        overall = [_overall(check, classes) for check, classes in zip(checks, known, strict=True)]
+        if not any(score > 0 for score in overall):
+            raise TeacherError(
+                f"teacher {self.name!r}: no member scores above 0 on the labelled cases, so they cannot be "
+                f"weighed; check their normalisation (mean, std) and class order (class_map)"
+            )
+        columns = [
+            _column(checks, overall, [classes[k] for classes in known], k if per_class else None)
+            for k in range(self.num_classes)
         ]
-        known = self.get_buffer("known_table")
-        self.register_buffer("weights", weight_table(scores, known.cpu()).to(known.device), persistent=False)
+        self.set_weights([list(row) for row in zip(*columns, strict=True)])
         return checks
+
+    def set_weights(self, weights: Weights | None) -> None:
+        """Weigh the members anew; see the argument of that name.
+
+        Raises:
+            TeacherError: the weights do not fit.
+        """
+        known = self.get_buffer("known_table")
+        table = weight_table(weights, known.cpu()).to(known.device)
+        self.register_buffer("weights", table, persistent=False)
+        self.given_weights = weights
 
     def weights_digest(self) -> str:
         """SHA-256 over those of the members, in order."""
@@ -143,11 +161,10 @@ class Ensemble(BaseTeacher):
 
     def describe(self) -> dict[str, Any]:
         """Name, kind, parameters of all members, class names, how they are joined, and each member."""
-        members = [
-            {**member.describe(), "name": name}
-            for name, member in zip(self.member_names, self.teachers, strict=True)
-        ]
-        known = [member["parameters"] for member in members]
+        members = {
+            name: member.describe() for name, member in zip(self.member_names, self.teachers, strict=True)
+        }
+        known = [member["parameters"] for member in members.values()]
         return {
             "name": self.name,
             "kind": "ensemble",
@@ -211,16 +228,31 @@ def _class_names(members: Sequence[BaseTeacher]) -> tuple[str, ...]:
     return found if len(found) == len(names) else ()
 
 
-def _weights_of(
-    check: TeacherCheck | AccuracyCheck, known: Sequence[bool], *, per_class: bool
-) -> list[float]:
-    """The weight of one member for each class, from its scores."""
-    overall = check.score_over(known)
-    if math.isnan(overall):
+def _overall(check: TeacherCheck | AccuracyCheck, known: Sequence[bool]) -> float:
+    """The score of one member over the classes that it knows."""
+    score = check.score_over(known)
+    if math.isnan(score):
         raise TeacherError(
             f"the weight of teacher {check.name!r} cannot be fitted: no labelled case shows a class that it "
             "knows"
         )
-    if not per_class:
-        return [overall] * len(known)
-    return [overall if math.isnan(score) else score for score in check.class_scores]
+    return score
+
+
+def _column(
+    checks: Sequence[TeacherCheck | AccuracyCheck],
+    overall: Sequence[float],
+    known: Sequence[bool],
+    k: int | None,
+) -> list[float]:
+    """Weights of the members for class `k` (None: for any), 0 for those that do not know it.
+
+    Where nobody who knows the class has a score above 0 for it, their overall scores count, and failing those
+    all alike.
+    """
+    of_class = [0.0 if k is None else check.class_scores[k] for check in checks]
+    for scores in (of_class, overall):
+        column = [score if knows and score > 0 else 0.0 for score, knows in zip(scores, known, strict=True)]
+        if any(column):
+            return column
+    return [float(knows) for knows in known]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from meddistill.config import Recipe
@@ -12,12 +12,17 @@ from meddistill.training.assembly import student_spec
 from meddistill.training.data import TaskData
 from meddistill.training.hardware import device_for, set_layout
 from meddistill.training.preparation import check_teacher
-from meddistill.training.recipe_teacher import build_teacher
+from meddistill.training.recipe_teacher import build_teacher, weigh
 from meddistill.training.storing import Stored, as_network, complete_store, describe_store
 
 
 def annotate_recipe(
-    recipe: Recipe, out: Path | str, *, splits: Sequence[str] = ("train",), shard: Shard = WHOLE
+    recipe: Recipe,
+    out: Path | str,
+    *,
+    splits: Sequence[str] = ("train",),
+    shard: Shard = WHOLE,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[Annotation, Stored | None]:
     """Write a part of the store of a recipe's teacher; with the last part the store is complete.
 
@@ -28,6 +33,7 @@ def annotate_recipe(
         out: folder of the store.
         splits: the splits whose cases are stored.
         shard: the part to write.
+        say: called with one line on the teacher's own scores.
 
     Returns:
         What was done, and the complete store, or None while other parts are missing.
@@ -46,8 +52,9 @@ def annotate_recipe(
     if recipe.training.channels_last:
         set_layout(spec.dims, teacher)
     teacher.to(device_for(recipe.training.accelerator))
+    weigh(recipe, data, teacher)
     if data.split.cases.get("selection") or recipe.teacher.floor is not None:
-        check_teacher(recipe, data, teacher)
+        check_teacher(recipe, data, teacher, say=say)
     manifest, images = describe_store(recipe, data, teacher, splits)
     done = annotate(as_network(teacher), images, manifest, out, shard=shard)
     return done, complete_store(recipe, teacher, Path(out), images, done)

@@ -14,7 +14,7 @@ from meddistill.config import Recipe
 from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.methods import Method, create_method
 from meddistill.models import ModelSpec
-from meddistill.teachers import Teacher
+from meddistill.teachers import BaseTeacher
 from meddistill.training.compiling import check_compiler, compile_networks
 from meddistill.training.data import TaskData
 from meddistill.training.hardware import set_layout
@@ -40,7 +40,7 @@ class Assembly:
     spec: ModelSpec
     student: nn.Module
     method: Method
-    teacher: Teacher | None
+    teacher: BaseTeacher | None
 
     def ready(self, device: torch.device) -> None:
         """Bring the teacher to `device`, set the memory layout of the networks, then compile.

@@ -15,7 +15,7 @@ from meddistill.models import load_model
 from meddistill.training.claim import check_same_split
 from meddistill.training.data import TaskData
 from meddistill.training.hardware import device_for
-from meddistill.training.recipe_teacher import teacher_for
+from meddistill.training.recipe_teacher import teacher_for, weigh
 from meddistill.training.run_folder import RunFolder, read_json
 
 
@@ -73,6 +73,7 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     table.write_csv(folder.scores(split))
     if teacher is not None:
         teacher.to(device)
+        weigh(recipe, data, teacher)
     gallery = make_gallery(student, teacher, data.dataset(split), table)
     gallery.save(folder.gallery(split))
     summary = summarise(table, reliability, seed=recipe.seed)

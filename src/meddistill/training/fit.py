@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lightning as L
@@ -34,7 +34,12 @@ from meddistill.training.storing import Stored
 
 
 def fit(
-    recipe: Recipe, run: Path | str, *, resume: bool = False, stores: Path | str | None = None
+    recipe: Recipe,
+    run: Path | str,
+    *,
+    resume: bool = False,
+    stores: Path | str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> RunFolder:
     """Train the student of `recipe` and fill the run folder.
 
@@ -47,6 +52,7 @@ def fit(
         resume: go on with the run that the folder holds (or start it, when it holds none).
         stores: folder in which stored logits of teachers are kept and found again by other runs;
             `teacher-stores` beside the run by default.
+        say: called with one line on the teacher's own scores, before the training.
 
     Raises:
         RunError: the folder exists, cannot be written or holds another recipe; the loss became infinite.
@@ -67,7 +73,7 @@ def fit(
     resumed = restore_torch_state(folder.checkpoint) if resume and folder.checkpoint.exists() else None
     place = Path(stores) if stores else folder.root.parent / "teacher-stores"
     with compile_errors():
-        prepared = prepare(task, place) if resumed is None else reopen(task, place)
+        prepared = prepare(task, place, say=say) if resumed is None else reopen(task, place)
     module = task.module(live=prepared.stored is None)
     with claimed(folder) if is_first_process() else contextlib.nullcontext():
         if is_first_process() and resumed is None:
@@ -107,8 +113,8 @@ def _begin(folder: RunFolder, task: Assembly, prepared: Prepared) -> None:
     if teacher is not None:
         described |= {
             "teacher": teacher.name,
-            "teacher_parameters": count_parameters(teacher),
-            "self_distillation": same_architecture(student, teacher.network),
+            "teacher_parameters": teacher.describe()["parameters"],
+            "self_distillation": all(same_architecture(student, network) for network in teacher.networks),
         }
     write_json(folder.model, described)
     if prepared.calibration is not None:

@@ -14,7 +14,7 @@ from meddistill.errors import RunError
 from meddistill.evaluation.overlap import count_overlap, dice_from_counts
 from meddistill.losses import partial_cross_entropy
 from meddistill.methods import Batch, Method
-from meddistill.teachers import Teacher
+from meddistill.teachers import BaseTeacher
 from meddistill.training.means import WeightedMean
 
 
@@ -37,7 +37,7 @@ class DistillationModule(L.LightningModule):
         self,
         student: nn.Module,
         method: Method,
-        teacher: Teacher | None,
+        teacher: BaseTeacher | None,
         config: TrainingConfig,
         *,
         num_classes: int,
@@ -49,14 +49,14 @@ class DistillationModule(L.LightningModule):
         self.config = config
         self.num_classes = num_classes
         self.seed = seed
-        self._outside: dict[str, Teacher | None] = {"teacher": teacher}
+        self._outside: dict[str, BaseTeacher | None] = {"teacher": teacher}
         self._unchecked: list[tuple[Tensor, list[str]]] = []
         self._train_means: dict[str, WeightedMean] = {}
         self.selection_loss = WeightedMean()
         self.selection_dice = WeightedMean()
 
     @property
-    def teacher(self) -> Teacher | None:
+    def teacher(self) -> BaseTeacher | None:
         """The frozen teacher."""
         return self._outside["teacher"]
 

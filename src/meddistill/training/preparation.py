@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from meddistill.teachers.base import BaseTeacher
 from meddistill.training.assembly import Assembly
 from meddistill.training.claim import is_first_process
 from meddistill.training.data import TaskData
+from meddistill.training.recipe_teacher import weigh
 from meddistill.training.storing import Stored, sample_logits, store_for
 
 
@@ -40,15 +41,16 @@ class Prepared:
     stored: Stored | None = None
 
 
-def prepare(task: Assembly, stores: Path) -> Prepared:
-    """Check the teacher, store its logits, calibrate it, and let the method look at them.
+def prepare(task: Assembly, stores: Path, *, say: Callable[[str], None] | None = None) -> Prepared:
+    """Weigh and check the teacher, store its logits, calibrate it, and let the method look at them.
 
     Args:
         task: ready for its first step.
         stores: folder below which stores are kept by key when the recipe names none.
+        say: called with one line on the teacher's own scores.
 
     Raises:
-        TeacherError: the teacher is below `teacher.floor`, must be calibrated without a calibration split, or
+        TeacherError: the teacher is below `teacher.floor`, lacks the split to be weighed or calibrated on, or
             its store does not fit.
         RunError: the store cannot be written.
     """
@@ -61,7 +63,8 @@ def prepare(task: Assembly, stores: Path) -> Prepared:
             "confidence_temperature: calibrate needs a calibration split; set data.splits.carve.calibration "
             "to 0.08, or give the temperature as a number"
         )
-    scores = check_teacher(recipe, data, teacher)
+    weigh(recipe, data, teacher)
+    scores = check_teacher(recipe, data, teacher, say=say)
     stored = store_for(recipe, data, teacher, stores)
     if stored is not None and is_first_process():
         print(stored, file=sys.stderr, flush=True)
@@ -111,11 +114,17 @@ def reopen(task: Assembly, stores: Path) -> Prepared:
     """
     if task.teacher is None:
         return Prepared()
+    weigh(task.recipe, task.data, task.teacher)
     return Prepared(stored=store_for(task.recipe, task.data, task.teacher, stores))
 
 
-def check_teacher(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> dict[str, Any]:
+def check_teacher(
+    recipe: Recipe, data: TaskData, teacher: BaseTeacher, *, say: Callable[[str], None] | None = None
+) -> dict[str, Any]:
     """Score the teacher on the selection split (or else on the training split), before any work is done.
+
+    Returns:
+        The scores, and what the teacher is.
 
     Raises:
         TeacherError: the teacher is below `teacher.floor`.
@@ -123,7 +132,10 @@ def check_teacher(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> dict[
     held_out = "selection" if data.split.cases.get("selection") else "train"
     loader = data.loader(held_out, batch_size=recipe.training.batch_size)
     check = teacher.check(loader, num_classes=data.num_classes, floor=recipe.teacher.floor)
-    return {"split": held_out, **check.to_json()}
+    if say is not None and is_first_process():
+        say(check.summary(held_out))
+    described = {"fingerprint": teacher.fingerprint(), "description": teacher.describe()}
+    return {"split": held_out, **check.to_json(), **described}
 
 
 def calibrate(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> Calibration | None:

@@ -7,14 +7,16 @@ from typing import Any
 import torch
 
 from meddistill.config import Recipe
-from meddistill.errors import ConfigError
+from meddistill.config.schema import TeacherSourceConfig
+from meddistill.errors import ConfigError, TeacherError
 from meddistill.methods import Method
 from meddistill.models import ModelSpec
-from meddistill.teachers import Teacher, load_teacher
+from meddistill.teachers import BaseTeacher, Ensemble, Teacher, load_teacher
+from meddistill.training.data import TaskData
 from meddistill.training.hardware import takes_bf16
 
 
-def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | None:
+def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> BaseTeacher | None:
     """The teacher that the recipe names; None when the method needs none.
 
     Raises:
@@ -24,37 +26,70 @@ def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> Teacher | No
     return build_teacher(recipe, spec) if method.needs_teacher else None
 
 
-def build_teacher(recipe: Recipe, spec: ModelSpec) -> Teacher:
-    """The teacher that the recipe names.
+def build_teacher(recipe: Recipe, spec: ModelSpec) -> BaseTeacher:
+    """The teacher that the recipe names, or the ensemble of its members.
+
+    Weights that are to be fitted are still equal, see `weigh`.
 
     Raises:
         ConfigError: none is named.
         TeacherError: it cannot be loaded or does not fit the task.
     """
     config = recipe.teacher
+    teacher: BaseTeacher
+    if config.members is None:
+        teacher = _load(config, recipe, spec)
+    else:
+        members = [_load(member, recipe, spec) for member in config.members]
+        weights = None if isinstance(config.weights, str) else config.weights
+        teacher = Ensemble(members, combine=config.combine, weights=weights)
+    teacher.check_fits(num_classes=spec.num_classes, in_channels=spec.in_channels)
+    return teacher
+
+
+def weigh(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> None:
+    """Fit the weights of an ensemble on the selection split, where the recipe asks for that.
+
+    Raises:
+        TeacherError: there is no selection split, or no member scores above 0 on it.
+    """
+    config = recipe.teacher
+    if not isinstance(teacher, Ensemble) or config.weights not in ("validation", "validation_per_class"):
+        return
+    if not data.split.cases.get("selection"):
+        raise TeacherError(
+            "teacher.weights: validation needs a selection split; set data.splits.carve.selection"
+        )
+    loader = data.loader("selection", batch_size=recipe.training.batch_size)
+    teacher.fit_weights(loader, per_class=config.weights == "validation_per_class")
+
+
+def _load(config: TeacherSourceConfig, recipe: Recipe, spec: ModelSpec) -> Teacher:
     if config.path is None:
         hint = f"the study trains row {config.row!r} first; or " if config.row else ""
         raise ConfigError(f"{recipe.name} needs a teacher: {hint}give --teacher.path RUN_OR_WEIGHTS")
     given: dict[str, Any] = {}
     if config.model is not None:
-        shape = {"in_channels": spec.in_channels, "num_classes": spec.num_classes, "dims": spec.dims}
-        given = {"model": config.model.name, **shape, **config.model.options}
+        given = {"model": config.model.name, "in_channels": spec.in_channels, **config.model.options}
     teacher = load_teacher(
         config.path,
+        num_classes=spec.num_classes if config.class_map is None else None,
+        dims=spec.dims,
+        standardise=config.standardise,
         mean=config.mean,
         std=config.std,
         size=config.size,
         class_map=config.class_map,
-        dtype=_precision(recipe),
+        dtype=torch.bfloat16 if recipe.teacher.precision == "bf16" else None,
         **given,
     )
-    teacher.check_fits(num_classes=spec.num_classes, in_channels=spec.in_channels)
+    if _may_be_rounded(recipe) and teacher.kind != "onnx":
+        teacher.dtype = torch.bfloat16
     return teacher
 
 
-def _precision(recipe: Recipe) -> torch.dtype | None:
-    """What the recipe's teacher computes in; None for the precision of its weights."""
+def _may_be_rounded(recipe: Recipe) -> bool:
+    """Whether `precision: auto` means bfloat16 here: where that is fast, and nothing is stored."""
     config = recipe.teacher
-    if config.precision == "auto" and config.mode != "live":
-        return None
-    return torch.bfloat16 if takes_bf16(config.precision, recipe.training.accelerator) else None
+    live = config.precision == "auto" and config.mode == "live"
+    return live and takes_bf16("auto", recipe.training.accelerator)

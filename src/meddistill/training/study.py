@@ -23,13 +23,13 @@ from meddistill.training.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One cell of a study: a row of the table with one seed."""
+    """One cell of a study: a row of the table with one seed. `needs` names the runs of its teachers."""
 
     row: str
     seed: int
     recipe: Recipe
     folder: Path
-    needs: str | None = None
+    needs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -42,7 +42,8 @@ def plan_study(
 ) -> tuple[Recipe, list[PlannedRun]]:
     """Read a study recipe and list its runs, teachers before the students that need them.
 
-    Overrides apply to every row. A teacher given as `row` becomes the run of that row with the same seed.
+    Overrides apply to every row. A teacher (or member) given as `row` becomes the run of that row with the
+    same seed.
 
     Raises:
         ConfigError: no study section, an unknown row, or rows that need each other in a circle.
@@ -64,13 +65,20 @@ def plan_study(
     return study_recipe, runs
 
 
-def _teacher_row(mapping: Mapping[str, Any]) -> str | None:
-    row: str | None = (mapping.get("teacher") or {}).get("row")
-    return row
+def _sources(mapping: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The teacher of a recipe, or its members."""
+    teacher = mapping.get("teacher")
+    members = teacher.get("members") if isinstance(teacher, Mapping) else None
+    found = [teacher, *(members if isinstance(members, list) else [])]
+    return [source for source in found if isinstance(source, Mapping)]
+
+
+def _teacher_rows(mapping: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(source["row"] for source in _sources(mapping) if source.get("row") is not None))
 
 
 def _in_order(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Row names, each after the row that its teacher comes from."""
+    """Row names, each after the rows that its teachers come from."""
     ordered: list[str] = []
 
     def place(row: str, above: tuple[str, ...]) -> None:
@@ -80,8 +88,7 @@ def _in_order(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
             )
         if row not in rows:
             raise ConfigError("teacher.row: " + unknown_name("row", row, rows))
-        teacher = _teacher_row(rows[row])
-        if teacher is not None:
+        for teacher in _teacher_rows(rows[row]):
             place(teacher, (*above, row))
         if row not in ordered:
             ordered.append(row)
@@ -93,13 +100,22 @@ def _in_order(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _planned(row: str, seed: int, rows: Mapping[str, Mapping[str, Any]], out: Path) -> PlannedRun:
     mapping = merge(rows[row], {"seed": seed})
-    needs = _teacher_row(mapping)
-    if needs is not None:
-        mapping = merge(mapping, {"teacher": {"row": None, "path": str(out / "runs" / f"{needs}-s{seed}")}})
-    recipe = check_recipe(mapping)
-    return PlannedRun(
-        row, seed, recipe, out / "runs" / f"{row}-s{seed}", needs=f"{needs}-s{seed}" if needs else None
-    )
+    needs = tuple(f"{teacher}-s{seed}" for teacher in _teacher_rows(mapping))
+    if "teacher" in mapping:
+        mapping = {**mapping, "teacher": _with_paths(mapping["teacher"], out, seed)}
+    return PlannedRun(row, seed, check_recipe(mapping), out / "runs" / f"{row}-s{seed}", needs)
+
+
+def _with_paths(source: Any, out: Path, seed: int) -> Any:
+    """A teacher (or member) whose row, and those of its members, are the folders of their runs."""
+    if not isinstance(source, Mapping):
+        return source
+    found = dict(source)
+    if found.get("row") is not None:
+        found |= {"row": None, "path": str(out / "runs" / f"{found['row']}-s{seed}")}
+    if isinstance(found.get("members"), list):
+        found["members"] = [_with_paths(member, out, seed) for member in found["members"]]
+    return found
 
 
 def run_study(
@@ -184,12 +200,13 @@ def _start_ready(
     jobs: int,
     stop: threading.Event,
 ) -> None:
-    """Start waiting runs whose teacher is there; give up those whose teacher failed."""
+    """Start waiting runs whose teachers are there; give up those of which one failed."""
     for run in list(waiting):
-        if run.needs in failed:
-            failed[run.name] = f"its teacher {run.needs} failed"
+        lost = [name for name in run.needs if name in failed]
+        if lost:
+            failed[run.name] = f"its teacher {lost[0]} failed"
             waiting.remove(run)
-        elif len(active) < jobs and (run.needs is None or run.needs in done):
+        elif len(active) < jobs and done.issuperset(run.needs):
             waiting.remove(run)
             active[pool.submit(_train_process, run, out, jobs, stop)] = run
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from meddistill.errors import TeacherError
 from meddistill.teachers import load_teacher
 from meddistill.teachers.adapters.operators import FILE_OPERATORS, SCRIPT_PRIMITIVES
+from tests.mistakes import SavesWhenLoaded
 from tests.teachers.adapters.files import Net, classifier, read_records, write_records
 
 IMAGE = torch.rand(3, 1, 12, 10)
@@ -89,26 +90,6 @@ def test_a_network_traced_in_training_mode_is_refused(tmp_path: Path):
     torch.jit.trace(Net().train(), IMAGE, check_trace=False).save(tmp_path / "t.pt")
     with pytest.raises(TeacherError, match=r"traced in training mode; call eval\(\)"):
         load_teacher(tmp_path / "t.pt")
-
-
-class SavesWhenLoaded(nn.Module):
-    """Writes a file as soon as it is unpickled."""
-
-    def __init__(self, mark: str) -> None:
-        super().__init__()
-        self.mark, self.weight = mark, torch.zeros(1)
-
-    @torch.jit.export
-    def __getstate__(self) -> tuple[str, Tensor, bool]:
-        return self.mark, self.weight, self.training
-
-    @torch.jit.export
-    def __setstate__(self, state: tuple[str, Tensor, bool]) -> None:
-        self.mark, self.weight, self.training = state
-        torch.save(self.weight, self.mark)
-
-    def forward(self, image: Tensor) -> Tensor:
-        return image
 
 
 class SavesWhenCalled(nn.Module):
