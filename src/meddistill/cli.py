@@ -10,7 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from meddistill.cli_data import OutOption, data_app
+from meddistill.cli_data import data_app
+from meddistill.cli_options import (
+    TAKES_KEYS,
+    OutOption,
+    RecipeArgument,
+    RowOption,
+    RunArgument,
+    TuneOption,
+    spelled_out,
+)
 from meddistill.errors import DataError, MedDistillError
 
 app = typer.Typer(
@@ -22,12 +31,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data_app, name="data")
-
-_TAKES_KEYS = {"allow_extra_args": True, "ignore_unknown_options": True}
-
-RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")]
-RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
-RowOption = Annotated[str | None, typer.Option(help="A row of the recipe's study.")]
 
 
 def main() -> None:
@@ -46,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
         with warnings.catch_warnings():
             if not sys.warnoptions:  # hints of the libraries to programmers; `python -W default` shows them
                 warnings.simplefilter("ignore")
-            code = app(args=list(arguments), prog_name="meddistill", standalone_mode=False)
+            code = app(args=spelled_out(arguments), prog_name="meddistill", standalone_mode=False)
     except MedDistillError as error:
         return _refuse(str(error))
     except typer.TyperException as error:
@@ -94,13 +97,14 @@ def _root(
     pass
 
 
-@app.command(context_settings=_TAKES_KEYS)
+@app.command(context_settings=TAKES_KEYS)
 def train(
     context: typer.Context,
     recipe: RecipeArgument,
     out: OutOption,
     row: RowOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    auto_tune: TuneOption = None,
 ) -> None:
     """Train one student, score it on the test split and write its report.
 
@@ -116,7 +120,7 @@ def train(
     from meddistill.training.evaluate import evaluate as evaluate_run
     from meddistill.training.fit import fit
 
-    run = fit(checked, out, resume=resume)
+    run = fit(checked, out, resume=resume, auto_tune=auto_tune)
     if not is_first_process():
         return
     if has_cases(run, "test"):
@@ -176,12 +180,13 @@ def compare(
         print(f"table: {out}")
 
 
-@app.command(context_settings=_TAKES_KEYS)
+@app.command(context_settings=TAKES_KEYS)
 def study(
     context: typer.Context,
     recipe: RecipeArgument,
     out: OutOption,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
+    auto_tune: TuneOption = None,
 ) -> None:
     """Train every row of a recipe's study with every seed, compare them and write one page.
 
@@ -189,16 +194,18 @@ def study(
 
     Example: `meddistill study pcd-busi-small --data.source.root data/busi --jobs 2 -o runs/pcd-busi-small`
     """
-    _study(recipe, out, _overrides(context), jobs)
+    _study(recipe, out, _overrides(context), jobs, auto_tune)
 
 
-def _study(recipe: str, out: Path, overrides: dict[str, Any], jobs: int) -> Path:
+def _study(
+    recipe: str, out: Path, overrides: dict[str, Any], jobs: int, auto_tune: float | None = None
+) -> Path:
     from meddistill.training.study import plan_study, run_study
     from meddistill.training.tables import write_study
 
     checked, runs = plan_study(recipe, out, overrides)
     print(f"{len(runs)} runs in {out}")
-    run_study(runs, out, jobs=jobs)
+    run_study(runs, out, jobs=jobs, auto_tune=auto_tune)
     comparison, page = write_study(checked, runs, out)
     print(comparison.to_markdown())
     print(f"report: {page}")
@@ -236,7 +243,7 @@ def predict(
     print(f"{len(masks)} masks in {out}")
 
 
-@app.command(context_settings=_TAKES_KEYS)
+@app.command(context_settings=TAKES_KEYS)
 def inspect(
     context: typer.Context,
     data: Annotated[
@@ -268,7 +275,7 @@ def inspect(
         raise DataError(f"{errors} of the findings above are errors; mend the data before training on it")
 
 
-@app.command(context_settings=_TAKES_KEYS)
+@app.command(context_settings=TAKES_KEYS)
 def bench(
     context: typer.Context,
     recipe: RecipeArgument,

@@ -95,14 +95,15 @@ def bench(recipe: Recipe, *, steps: int = 30, say: Callable[[str], None] = lambd
     training, teacher = recipe.training, recipe.teacher
     compiles = training.compile or (teacher.compile and loop.task.teacher is not None)
     say("first steps, not timed" + ("; compiling takes minutes" if compiles else ""))
-    for _ in range(loop.settling):
-        images = loop.step()
+    loop.step()
+    loop.settle()
     forget_device_peak(loop.device)
-    clock, last = loop.clocked(), time.monotonic()
-    for number in range(steps):
-        with clock.step():
-            loop.step()
-        if time.monotonic() - last > _EVERY:
-            last = time.monotonic()
-            say(f"step {number + 1} of {steps}")
+    last = time.monotonic()
+    with loop.clocked() as clock:
+        for number in range(steps):
+            with clock.step():
+                images = loop.step()
+            if time.monotonic() - last > _EVERY:
+                last = time.monotonic()
+                say(f"step {number + 1} of {steps}")
     return Bench(recipe, str(loop.device), images, tuple(clock.steps), peak_memory(loop.device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 import warnings
@@ -30,9 +31,14 @@ from meddistill.training.launcher import make_trainer
 from meddistill.training.module import DistillationModule
 from meddistill.training.preparation import Prepared, prepare
 from meddistill.training.run_folder import RunFolder
+from meddistill.training.switches import with_values
+from meddistill.training.trial import Tuning
+from meddistill.training.tuning import tune, with_stored_choice
 
 
-def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
+def fit(
+    recipe: Recipe, run: Path | str, *, resume: bool = False, auto_tune: float | None = None
+) -> RunFolder:
     """Train the student of `recipe` and fill the run folder.
 
     Everything that can be refused is refused before the folder is made. A run that was interrupted goes on
@@ -42,6 +48,8 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
         recipe: a checked recipe, see `meddistill.config.load_recipe`.
         run: folder to create.
         resume: go on with the run that the folder holds (or start it, when it holds none).
+        auto_tune: seconds to try what may train faster on this machine, see `training.tuning`; None tries
+            nothing. What was chosen is part of the run: going on with it keeps the choice.
 
     Raises:
         RunError: the folder exists, cannot be written or holds another recipe; the loss became infinite.
@@ -50,9 +58,14 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
         ConfigError: the network cannot be built, or this machine lacks the hardware that is asked for.
     """
     folder = RunFolder(Path(run))
+    recipe = with_stored_choice(folder, recipe)
     if already_done(folder, recipe, resume=resume):
         return folder
     check_writable(folder.root)
+    tuning = None
+    if auto_tune is not None and not folder.config.exists():
+        tuning = tune(recipe, auto_tune, say=_tell)
+        recipe = with_values(recipe, tuning.chosen)
     task = assemble(recipe)
     has_selection = bool(task.data.split.cases.get("selection"))
     recorder = Recorder(folder, task.spec, recipe.training, has_selection=has_selection)
@@ -68,7 +81,7 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
             prepared = prepare(recipe, task.data, task.method, task.teacher, device)
     with claimed(folder) if is_first_process() else contextlib.nullcontext():
         if is_first_process() and prepared is not None:
-            _begin(folder, task, prepared)
+            _begin(folder, task, prepared, tuning)
         if resumed is not None:
             check_same_split(folder, task.data)
             recorder.load_state_dict(resumed["callbacks"][recorder.state_key])
@@ -81,8 +94,17 @@ def fit(recipe: Recipe, run: Path | str, *, resume: bool = False) -> RunFolder:
     return folder
 
 
-def _begin(folder: RunFolder, task: Assembly, prepared: Prepared) -> None:
-    """Write what is known before the first step: the config first, so that a killed run can be resumed."""
+def _tell(words: str) -> None:
+    print(f"auto-tune: {words}", file=sys.stderr, flush=True)
+
+
+def _begin(folder: RunFolder, task: Assembly, prepared: Prepared, tuning: Tuning | None) -> None:
+    """Write what is known before the first step: the config first, so that a killed run can be resumed.
+
+    Only the tuning comes before, because without it the config would be another than the recipe.
+    """
+    if tuning is not None:
+        write_json(folder.tuning, tuning.to_json())
     data, student, teacher = task.data, task.student, task.teacher
     write_text(folder.config, recipe_to_yaml(task.recipe))
     write_json(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -68,16 +69,18 @@ class StepLoop:
         self._module.on_fit_start()
         self._module.on_train_epoch_start()
 
-    def clocked(self) -> StepClock:
-        """A clock that from now on notes the parts of every step."""
+    @contextlib.contextmanager
+    def clocked(self) -> Iterator[StepClock]:
+        """A clock that notes the parts of the steps meanwhile."""
         clock = StepClock(self.device)
         self._module.clock = clock
-        return clock
+        yield clock
+        self._module.clock = NoClock()
 
-    @property
-    def settling(self) -> int:
-        """Steps to take before timing: the first ones allocate, and what workers loaded ahead comes free."""
-        return 2 + 2 * self.task.recipe.training.workers
+    def settle(self) -> None:
+        """Take the steps that should not be timed: the first, and those whose batches wait loaded already."""
+        for _ in range(1 + 2 * self.task.recipe.training.workers):
+            self.step()
 
     def step(self) -> int:
         """Take one step; the number of images in it.
