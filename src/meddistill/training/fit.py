@@ -62,11 +62,12 @@ def fit(
     if already_done(folder, recipe, resume=resume):
         return folder
     check_writable(folder.root)
+    task = assemble(recipe)
     tuning = None
     if auto_tune is not None and not folder.config.exists():
         tuning = tune(recipe, auto_tune, say=_tell)
         recipe = with_values(recipe, tuning.chosen)
-    task = assemble(recipe)
+        task = assemble(recipe, task.data)
     has_selection = bool(task.data.split.cases.get("selection"))
     recorder = Recorder(folder, task.spec, recipe.training, has_selection=has_selection)
     trainer = build_trainer(recipe.training, folder, recorder)
