@@ -10,7 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from meddistill.cli_data import OutOption, data_app
+from meddistill.cli_data import data_app
+from meddistill.cli_options import (
+    TAKES_KEYS,
+    FloorOption,
+    OutOption,
+    RecipeArgument,
+    RowOption,
+    RunArgument,
+    StoresOption,
+    TuneOption,
+    spelled_out,
+)
 from meddistill.errors import DataError, MedDistillError
 
 app = typer.Typer(
@@ -22,16 +33,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data_app, name="data")
-
-_TAKES_KEYS = {"allow_extra_args": True, "ignore_unknown_options": True}
-
-RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")]
-FloorOption = Annotated[
-    float | None,
-    typer.Option(min=0.0, max=1.0, help="Refuse a teacher that scores less; short for --teacher.floor."),
-]
-RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
-RowOption = Annotated[str | None, typer.Option(help="A row of the recipe's study.")]
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         with warnings.catch_warnings():
             if not sys.warnoptions:  # hints of the libraries to programmers; `python -W default` shows them
                 warnings.simplefilter("ignore")
-            code = app(args=list(arguments), prog_name="meddistill", standalone_mode=False)
+            code = app(args=spelled_out(arguments), prog_name="meddistill", standalone_mode=False)
     except MedDistillError as error:
         return _refuse(str(error))
     except typer.TyperException as error:
@@ -100,18 +101,16 @@ def _root(
     pass
 
 
-@app.command(context_settings=_TAKES_KEYS)
+@app.command(context_settings=TAKES_KEYS)
 def train(
     context: typer.Context,
     recipe: RecipeArgument,
     out: OutOption,
     row: RowOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
-    stores: Annotated[
-        Path | None,
-        typer.Option(help="Folder in which stored teacher logits are kept.  [default: beside the run]"),
-    ] = None,
+    stores: StoresOption = None,
     teacher_floor: FloorOption = None,  # noqa: ARG001 - read by `_overrides`
+    auto_tune: TuneOption = None,
 ) -> None:
     """Train one student, score it on the test split and write its report.
 
@@ -127,7 +126,7 @@ def train(
     from meddistill.training.evaluate import evaluate as evaluate_run
     from meddistill.training.fit import fit
 
-    run = fit(checked, out, resume=resume, stores=stores, say=print)
+    run = fit(checked, out, resume=resume, stores=stores, auto_tune=auto_tune, say=print)
     if not is_first_process():
         return
     if has_cases(run, "test"):
@@ -137,7 +136,7 @@ def train(
     print(f"report: {write_report(run)}")
 
 
-@app.command(context_settings=_TAKES_KEYS)
+@app.command(context_settings=TAKES_KEYS)
 def annotate(
     context: typer.Context,
     recipe: RecipeArgument,
@@ -217,13 +216,14 @@ def compare(
         print(f"table: {out}")
 
 
-@app.command(context_settings=_TAKES_KEYS)
+@app.command(context_settings=TAKES_KEYS)
 def study(
     context: typer.Context,
     recipe: RecipeArgument,
     out: OutOption,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
     teacher_floor: FloorOption = None,  # noqa: ARG001 - read by `_overrides`
+    auto_tune: TuneOption = None,
 ) -> None:
     """Train every row of a recipe's study with every seed, compare them and write one page.
 
@@ -231,16 +231,18 @@ def study(
 
     Example: `meddistill study pcd-busi-small --data.source.root data/busi --jobs 2 -o runs/pcd-busi-small`
     """
-    _study(recipe, out, _overrides(context), jobs)
+    _study(recipe, out, _overrides(context), jobs, auto_tune)
 
 
-def _study(recipe: str, out: Path, overrides: dict[str, Any], jobs: int) -> Path:
+def _study(
+    recipe: str, out: Path, overrides: dict[str, Any], jobs: int, auto_tune: float | None = None
+) -> Path:
     from meddistill.training.study import plan_study, run_study
     from meddistill.training.tables import write_study
 
     checked, runs = plan_study(recipe, out, overrides)
     print(f"{len(runs)} runs in {out}")
-    run_study(runs, out, jobs=jobs)
+    run_study(runs, out, jobs=jobs, auto_tune=auto_tune)
     comparison, page = write_study(checked, runs, out)
     print(comparison.to_markdown())
     print(f"report: {page}")
@@ -278,7 +280,7 @@ def predict(
     print(f"{len(masks)} masks in {out}")
 
 
-@app.command(context_settings=_TAKES_KEYS)
+@app.command(context_settings=TAKES_KEYS)
 def inspect(
     context: typer.Context,
     data: Annotated[
@@ -310,7 +312,7 @@ def inspect(
         raise DataError(f"{errors} of the findings above are errors; mend the data before training on it")
 
 
-@app.command(context_settings=_TAKES_KEYS)
+@app.command(context_settings=TAKES_KEYS)
 def bench(
     context: typer.Context,
     recipe: RecipeArgument,

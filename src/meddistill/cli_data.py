@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-data_app = typer.Typer(help="Get or make data sets.", no_args_is_help=True)
+from meddistill.cli_options import OutOption
 
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")]
+data_app = typer.Typer(help="Get or make data sets.", no_args_is_help=True)
 
 
 @data_app.command()

@@ -209,7 +209,7 @@ CORES = os.cpu_count() or 1
     ],
 )
 def test_the_sentence_names_the_largest_part_and_a_key(seconds, training, said):
-    recipe = tiny_recipe(training=training)
+    recipe = tiny_recipe(training=training, teacher={"mode": "live"})
     total = sum(seconds.values())
     assert said in advice({part: value / total for part, value in seconds.items()}, recipe)
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -97,3 +98,22 @@ def test_a_study_told_to_stop_takes_its_trainings_along_and_can_go_on(tmp_path):
     again = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert (out / "table.md").read_text().count("| b ") >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+def test_a_training_stopped_while_it_tunes_leaves_neither_folder_nor_process(tmp_path, number):
+    process = start(write_recipe(tmp_path), tmp_path / "run", "--auto-tune", "600")
+    said = iter(process.stderr)
+    assert any(line.startswith(b"auto-tune: training.") for line in said)
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    [trials] = map(int, listed.stdout.split())
+    process.send_signal(number)
+    assert process.wait(timeout=60) != 0
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{trials}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{trials}").exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny.yaml"]

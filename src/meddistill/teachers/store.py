@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -28,36 +28,26 @@ class TeacherStore:
     A row counts as written when its checksum is there, which comes last: a writer that is killed leaves a
     store whose rows are whole or missing.
 
+    Use `create` and `open`, or `temporary`.
+
     Args:
         folder: of the store.
         manifest: what it was made from.
-        writable: whether rows will be written.
-
-    Raises:
-        TeacherError: a file is missing, damaged or was cut off.
+        files: its files, by name.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, writable: bool = False) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, files: Mapping[str, RowFile]) -> None:
         self.folder = folder
         self.manifest = manifest
         self._layout, self._encoding = manifest.layout, manifest.codes
-        try:
-            self._files = {
-                name: RowFile.open(folder / f"{name}.npy", writable=writable) for name in _shapes(manifest)
-            }
-        except DataError as error:
-            raise TeacherError(f"teacher store: {error}") from error
-        for name, (shape, dtype) in _shapes(manifest).items():
-            file = self._files[name]
-            if (file.rows, file.shape, str(file.dtype)) != (manifest.rows, shape, f"torch.{dtype}"):
-                raise TeacherError(f"teacher store: {file.path} does not fit its manifest; annotate again")
+        self._files = dict(files)
 
     @classmethod
     def open(cls, folder: Path | str, *, writable: bool = False) -> Self:
         """The store in `folder`.
 
         Raises:
-            TeacherError: there is none, or it is damaged.
+            TeacherError: there is none, or a file of it is missing, damaged or was cut off.
         """
         folder = Path(folder)
         try:
@@ -67,7 +57,19 @@ class TeacherStore:
                 f"{folder} is not a teacher store: its {MANIFEST} cannot be read; "
                 "`meddistill annotate` makes a store"
             ) from error
-        return cls(folder, Manifest.from_json(described, folder), writable=writable)
+        manifest = Manifest.from_json(described, folder)
+        return cls(folder, manifest, _open_files(folder, manifest, writable=writable))
+
+    @classmethod
+    def temporary(cls, manifest: Manifest) -> Self:
+        """An empty store that vanishes with this object or process.
+
+        Raises:
+            DataError: the folder for temporary files has no room.
+        """
+        shapes = _shapes(manifest).items()
+        files = {name: RowFile.temporary(manifest.rows, shape, dtype) for name, (shape, dtype) in shapes}
+        return cls(files["values"].path, manifest, files)
 
     @classmethod
     def create(cls, folder: Path | str, manifest: Manifest) -> None:
@@ -186,6 +188,19 @@ def bytes_per_row(manifest: Manifest) -> dict[str, int]:
         name: torch.empty(shape, dtype=getattr(torch, dtype)).nbytes
         for name, (shape, dtype) in _shapes(manifest).items()
     }
+
+
+def _open_files(folder: Path, manifest: Manifest, *, writable: bool) -> dict[str, RowFile]:
+    files = {}
+    for name, (shape, dtype) in _shapes(manifest).items():
+        try:
+            file = RowFile.open(folder / f"{name}.npy", writable=writable)
+        except DataError as error:
+            raise TeacherError(f"teacher store: {error}") from error
+        if (file.rows, file.shape, str(file.dtype)) != (manifest.rows, shape, f"torch.{dtype}"):
+            raise TeacherError(f"teacher store: {file.path} does not fit its manifest; annotate again")
+        files[name] = file
+    return files
 
 
 def _shapes(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], str]]:

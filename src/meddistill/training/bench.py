@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -92,18 +91,19 @@ def bench(recipe: Recipe, *, steps: int = 30, say: Callable[[str], None] = lambd
         RunError: the loss became infinite.
     """
     say("reading the images and the networks")
-    with contextlib.closing(StepLoop(assemble(recipe))) as loop:
-        training, teacher = recipe.training, recipe.teacher
-        compiles = training.compile or (teacher.compile and loop.task.teacher is not None)
-        say("first steps, not timed" + ("; compiling takes minutes" if compiles else ""))
-        for _ in range(loop.settling):
-            images = loop.step()
-        forget_device_peak(loop.device)
-        clock, last = loop.clocked(), time.monotonic()
+    loop = StepLoop(assemble(recipe))
+    training, teacher = recipe.training, recipe.teacher
+    compiles = training.compile or (teacher.compile and loop.task.teacher is not None)
+    say("first steps, not timed" + ("; compiling takes minutes" if compiles else ""))
+    loop.step()
+    loop.settle()
+    forget_device_peak(loop.device)
+    last = time.monotonic()
+    with loop.clocked() as clock:
         for number in range(steps):
             with clock.step():
-                loop.step()
+                images = loop.step()
             if time.monotonic() - last > _EVERY:
                 last = time.monotonic()
                 say(f"step {number + 1} of {steps}")
-        return Bench(recipe, str(loop.device), images, tuple(clock.steps), peak_memory(loop.device))
+    return Bench(recipe, str(loop.device), images, tuple(clock.steps), peak_memory(loop.device))

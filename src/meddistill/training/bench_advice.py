@@ -38,7 +38,8 @@ def advice(shares: Mapping[str, float], recipe: Recipe) -> str:
 
     Example:
         >>> from meddistill.config import load_recipe
-        >>> advice({"teacher": 0.61, "student": 0.39}, load_recipe("phantom-demo"))
+        >>> recipe = load_recipe("phantom-demo", {"teacher": {"mode": "live"}})
+        >>> advice({"teacher": 0.61, "student": 0.39}, recipe)
         'The teacher takes 61 % of a step: store its outputs (--teacher.mode joint).'
     """
     sizes = {limit: sum(shares.get(part, 0.0) for part in limit.parts) for limit in _LIMITS}
@@ -64,7 +65,9 @@ def _more_workers(recipe: Recipe) -> _Remedy | None:
     return _Remedy(f"try --training.workers {min(cores, max(1, 2 * workers))}", 0.9)
 
 
-def _store_teacher(_: Recipe) -> _Remedy:
+def _store_teacher(recipe: Recipe) -> _Remedy | None:
+    if recipe.teacher.mode != "live":
+        return None
     return _Remedy("store its outputs (--teacher.mode joint)", 0.95)
 
 

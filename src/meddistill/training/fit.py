@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 import warnings
@@ -31,6 +32,9 @@ from meddistill.training.module import DistillationModule
 from meddistill.training.preparation import Prepared, prepare, reopen
 from meddistill.training.run_folder import RunFolder
 from meddistill.training.storing import Stored
+from meddistill.training.switches import with_values
+from meddistill.training.trial import Tuning
+from meddistill.training.tuning import tune, with_stored_choice
 
 
 def fit(
@@ -39,6 +43,7 @@ def fit(
     *,
     resume: bool = False,
     stores: Path | str | None = None,
+    auto_tune: float | None = None,
     say: Callable[[str], None] | None = None,
 ) -> RunFolder:
     """Train the student of `recipe` and fill the run folder.
@@ -52,6 +57,8 @@ def fit(
         resume: go on with the run that the folder holds (or start it, when it holds none).
         stores: folder in which stored logits of teachers are kept and found again by other runs;
             `teacher-stores` beside the run by default.
+        auto_tune: seconds to try what may train faster on this machine, see `training.tuning`; None tries
+            nothing. What was chosen is part of the run: going on with it keeps the choice.
         say: called with one line on the teacher's own scores, before the training.
 
     Raises:
@@ -61,10 +68,16 @@ def fit(
         ConfigError: the network cannot be built, or this machine lacks the hardware that is asked for.
     """
     folder = RunFolder(Path(run))
+    recipe = with_stored_choice(folder, recipe)
     if already_done(folder, recipe, resume=resume):
         return folder
     check_writable(folder.root)
     task = assemble(recipe)
+    tuning = None
+    if auto_tune is not None and not folder.config.exists():
+        tuning = tune(recipe, auto_tune, say=_tell)
+        recipe = with_values(recipe, tuning.chosen)
+        task = assemble(recipe, task.data)
     has_selection = bool(task.data.split.cases.get("selection"))
     recorder = Recorder(folder, task.spec, recipe.training, has_selection=has_selection)
     trainer = build_trainer(recipe.training, folder, recorder)
@@ -77,7 +90,7 @@ def fit(
     module = task.module(live=prepared.stored is None)
     with claimed(folder) if is_first_process() else contextlib.nullcontext():
         if is_first_process() and resumed is None:
-            _begin(folder, task, prepared)
+            _begin(folder, task, prepared, tuning)
         if resumed is not None:
             check_same_split(folder, task.data)
             recorder.load_state_dict(resumed["callbacks"][recorder.state_key])
@@ -90,8 +103,17 @@ def fit(
     return folder
 
 
-def _begin(folder: RunFolder, task: Assembly, prepared: Prepared) -> None:
-    """Write what is known before the first step: the config first, so that a killed run can be resumed."""
+def _tell(words: str) -> None:
+    print(f"auto-tune: {words}", file=sys.stderr, flush=True)
+
+
+def _begin(folder: RunFolder, task: Assembly, prepared: Prepared, tuning: Tuning | None) -> None:
+    """Write what is known before the first step: the config first, so that a killed run can be resumed.
+
+    Only the tuning comes before, because without it the config would be another than the recipe.
+    """
+    if tuning is not None:
+        write_json(folder.tuning, tuning.to_json())
     data, student, teacher = task.data, task.student, task.teacher
     write_text(folder.config, recipe_to_yaml(task.recipe))
     write_json(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,28 +79,23 @@ def prepare(task: Assembly, stores: Path, *, say: Callable[[str], None] | None =
     return Prepared(scores, calibration, stored)
 
 
-@contextlib.contextmanager
-def rehearse(task: Assembly) -> Iterator[TeacherLogits | None]:
+def rehearse(task: Assembly) -> TeacherLogits | None:
     """Prepare the method on its first two batches: enough to time its steps, not to train with it.
 
-    Yields:
-        Where the recipe stores its teacher's logits, those of these batches, standing for all others;
-        they vanish afterwards.
+    Returns:
+        Where the recipe stores its teacher's logits, those of these batches, standing for all others.
     """
     recipe, data, method, teacher = task.recipe, task.data, task.method, task.teacher
     context = Context(num_classes=data.num_classes, epochs=recipe.training.epochs, teacher_temperature=1.0)
     if teacher is None:
         method.prepare(context)
-        yield None
-        return
+        return None
     loader = data.loader("train", batch_size=recipe.training.batch_size)
     seen = list(_live(itertools.islice(loader, 2), teacher))
     method.prepare(replace(context, teacher_batches=lambda: seen))
     if recipe.teacher.mode == "live":
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="meddistill-") as folder:
-        yield sample_logits(recipe, data, teacher, Path(folder), [logits for logits, _ in seen])
+        return None
+    return sample_logits(recipe, data, teacher, [logits for logits, _ in seen])
 
 
 def reopen(task: Assembly, stores: Path) -> Prepared:

@@ -68,6 +68,11 @@ class RunFolder:
         return self.root / "calibration.json"
 
     @property
+    def tuning(self) -> Path:
+        """What `--auto-tune` tried and chose, JSON; absent where the run was not tuned."""
+        return self.root / "tuning.json"
+
+    @property
     def teacher_check(self) -> Path:
         """The teacher's own scores, taken before training, JSON."""
         return self.root / "teacher.json"

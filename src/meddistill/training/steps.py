@@ -60,8 +60,7 @@ class StepLoop:
         self.device: torch.device = self._strategy.root_device
         task.data.dataset("train")
         task.ready(self.device)
-        self._stored = contextlib.ExitStack()
-        logits = self._stored.enter_context(rehearse(task))
+        logits = rehearse(task)
         self.task = task
         self._module = task.module(TimedModule, live=logits is None).to(self.device)
         self._optimizer = _optimizer(self._module)
@@ -71,20 +70,18 @@ class StepLoop:
         self._module.on_fit_start()
         self._module.on_train_epoch_start()
 
-    def close(self) -> None:
-        """Let go of what was stored for the measuring."""
-        self._stored.close()
-
-    def clocked(self) -> StepClock:
-        """A clock that from now on notes the parts of every step."""
+    @contextlib.contextmanager
+    def clocked(self) -> Iterator[StepClock]:
+        """A clock that notes the parts of the steps meanwhile."""
         clock = StepClock(self.device)
         self._module.clock = clock
-        return clock
+        yield clock
+        self._module.clock = NoClock()
 
-    @property
-    def settling(self) -> int:
-        """Steps to take before timing: the first ones allocate, and what workers loaded ahead comes free."""
-        return 2 + 2 * self.task.recipe.training.workers
+    def settle(self) -> None:
+        """Take the steps that should not be timed: the first, and those whose batches wait loaded already."""
+        for _ in range(1 + 2 * self.task.recipe.training.workers):
+            self.step()
 
     def step(self) -> int:
         """Take one step; the number of images in it.

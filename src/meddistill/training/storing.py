@@ -146,14 +146,13 @@ def store_for(recipe: Recipe, data: TaskData, teacher: BaseTeacher, stores: Path
 
 
 def sample_logits(
-    recipe: Recipe, data: TaskData, teacher: BaseTeacher, folder: Path, batches: Sequence[Tensor]
+    recipe: Recipe, data: TaskData, teacher: BaseTeacher, batches: Sequence[Tensor]
 ) -> TeacherLogits:
-    """A store of a few logits in which every case finds a row, to time reading from it."""
+    """A temporary store of a few logits in which every case finds a row, to time reading from it."""
     manifest, _ = describe_store(recipe, data, teacher)
     logits = torch.cat(list(batches))
     few = replace(manifest, cases=manifest.cases[: len(logits)], views=None)
-    TeacherStore.create(folder / few.key, few)
-    store = TeacherStore.open(folder / few.key, writable=True)
+    store = TeacherStore.temporary(few)
     store.write(0, logits)
     return SampleLogits(store, follow_image=recipe.teacher.mode == "joint")
 

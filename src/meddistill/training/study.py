@@ -19,6 +19,7 @@ from meddistill.config.load import check_recipe, merge, read_recipe_mapping
 from meddistill.errors import ConfigError, RunError, unknown_name
 from meddistill.files import write_text
 from meddistill.training.run_folder import RunFolder
+from meddistill.training.study_tuning import RowTuning
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,17 @@ def _with_paths(source: Any, out: Path, seed: int) -> Any:
 
 
 def run_study(
-    runs: list[PlannedRun], out: Path, *, jobs: int = 1, say: Callable[[str], None] = print
+    runs: list[PlannedRun],
+    out: Path,
+    *,
+    jobs: int = 1,
+    auto_tune: float | None = None,
+    say: Callable[[str], None] = print,
 ) -> None:
     """Train and evaluate all runs that are not finished, `jobs` at a time, each in a process of its own.
 
-    Calling it again after an interruption goes on where it stopped.
+    Calling it again after an interruption goes on where it stopped. With `auto_tune` the first run of each
+    row tries for so many seconds what trains faster, and the others of the row take its choice.
 
     Raises:
         DataError: the data cannot be found or divided; nothing was started.
@@ -136,12 +143,15 @@ def run_study(
         say(f"{len(done)} of {len(runs)} runs are finished already")
     failed: dict[str, str] = {}
     stop = threading.Event()
+    tuning = RowTuning(runs, auto_tune)
     with _stopped_by_signals(), ThreadPoolExecutor(jobs) as pool:
         active: dict[Future[str | None], PlannedRun] = {}
         try:
             while waiting or active:
-                _start_ready(pool, active, waiting, done, failed, out, jobs, stop)
-                finished, _ = wait(active, return_when=FIRST_COMPLETED)
+                _start_ready(pool, active, waiting, done, failed, tuning, out, jobs, stop)
+                # A run that waits for its row to be tuned may start before another has finished.
+                pause = None if auto_tune is None else 1.0
+                finished, _ = wait(active, timeout=pause, return_when=FIRST_COMPLETED)
                 for future in finished:
                     run = active.pop(future)
                     problem = future.result()
@@ -196,6 +206,7 @@ def _start_ready(
     waiting: list[PlannedRun],
     done: set[str],
     failed: dict[str, str],
+    tuning: RowTuning,
     out: Path,
     jobs: int,
     stop: threading.Event,
@@ -206,20 +217,25 @@ def _start_ready(
         if lost:
             failed[run.name] = f"its teacher {lost[0]} failed"
             waiting.remove(run)
-        elif len(active) < jobs and done.issuperset(run.needs):
+            continue
+        ready = done.issuperset(run.needs)
+        if ready and len(active) < jobs and not tuning.must_wait(run, active.values()):
             waiting.remove(run)
-            active[pool.submit(_train_process, run, out, jobs, stop)] = run
+            active[pool.submit(_train_process, run, tuning, out, jobs, stop)] = run
 
 
-def _train_process(run: PlannedRun, out: Path, jobs: int, stop: threading.Event) -> str | None:
+def _train_process(
+    run: PlannedRun, tuning: RowTuning, out: Path, jobs: int, stop: threading.Event
+) -> str | None:
     """Run one training as `meddistill train` would; None, or the last line it printed when it failed."""
     config = out / "recipes" / f"{run.name}.yaml"
-    write_text(config, recipe_to_yaml(run.recipe))
+    recipe, options = tuning.settle(run)
+    write_text(config, recipe_to_yaml(recipe))
     log = out / "logs" / f"{run.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     command = [sys.executable, "-m", "meddistill", "train", str(config), "--out", str(run.folder), "--resume"]
-    command += ["--stores", str(out / "teacher-stores")]
+    command += ["--stores", str(out / "teacher-stores"), *options]
     with open(log, "a", encoding="utf-8") as output:
         process = subprocess.Popen(
             command,

@@ -1,0 +1,58 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TUNE_SECONDS = 60
+"""How long `--auto-tune` tries when no number follows it."""
+
+TAKES_KEYS = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")]
+RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
+RowOption = Annotated[str | None, typer.Option(help="A row of the recipe's study.")]
+FloorOption = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, help="Refuse a teacher that scores less; short for --teacher.floor."),
+]
+StoresOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder in which stored teacher logits are kept.  [default: beside the run]"),
+]
+TuneOption = Annotated[
+    float | None,
+    typer.Option(
+        min=1,
+        metavar="[SECONDS]",
+        help=f"First try what trains faster here, for so many seconds ({TUNE_SECONDS} without a number).",
+    ),
+]
+
+
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with `TUNE_SECONDS` for an `--auto-tune` that no number follows.
+
+    Example:
+        >>> spelled_out(["train", "r.yaml", "--auto-tune", "-o", "run"])
+        ['train', 'r.yaml', '--auto-tune=60', '-o', 'run']
+    """
+    following = [*arguments[1:], ""][: len(arguments)]
+    bare = [
+        word == "--auto-tune" and not _is_number(after)
+        for word, after in zip(arguments, following, strict=True)
+    ]
+    return [f"{word}={TUNE_SECONDS}" if alone else word for word, alone in zip(arguments, bare, strict=True)]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
