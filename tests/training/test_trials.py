@@ -37,7 +37,7 @@ def test_the_baseline_tells_shares_and_length(trials):
 @pytest.mark.parametrize("change", [{}, {"training.channels_last": True}, WORKERS])
 def test_two_settings_take_turns(trials, change):
     found = answer({"without": {}, "change": change, "seconds": 0.01}, trials)
-    assert len(found["ratios"]) == LEAST_ROUNDS or min(found["ratios"][:2]) > 1.15
+    assert LEAST_ROUNDS - 1 <= len(found["ratios"]) <= LEAST_ROUNDS
     assert min(found["ratios"]) > 0.0
     assert found["step_seconds"] > 0.0
     assert found["start_seconds"] >= 0.0
@@ -50,7 +50,7 @@ def test_loops_that_are_needed_again_are_kept_and_no_others(trials):
     assert list(trials._loops) == ["{}", '{"training.channels_last": true}']
 
 
-def test_a_hopeless_change_is_given_up_after_two_rounds(monkeypatch, trials):
+def test_a_hopeless_change_is_given_up_early(monkeypatch, trials):
     turns = []
 
     def turn(loop, steps):
@@ -60,7 +60,7 @@ def test_a_hopeless_change_is_given_up_after_two_rounds(monkeypatch, trials):
     monkeypatch.setattr("meddistill.training.trials._turn", turn)
     change = {"training.channels_last": True}
     found = trials.compare({}, change, 1000.0)
-    assert found["ratios"] == pytest.approx([5.0, 5.0])
+    assert found["ratios"] == pytest.approx([5.0] * 4)
     assert set(turns[2:]) == {15, 3}  # turns of 0.15 s
 
 

@@ -145,7 +145,7 @@ class TrainingConfig(Section):
     """Optimiser, schedule, hardware and stopping.
 
     `precision` auto is bf16 where the hardware is fast at it; `compile` hands the student to torch.compile,
-    which takes minutes before the first step and speeds up those after it; `workers` load the batches ahead.
+    which takes minutes before the first step and may speed up those after it; `workers` load batches ahead.
     """
 
     epochs: Positive

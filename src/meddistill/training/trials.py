@@ -32,8 +32,8 @@ from meddistill.training.trial import LEAST_ROUNDS
 
 _MOST_ROUNDS = 15
 
-_HOPELESS = 1.15
-"""A change that is slower than this in both of the first rounds is not measured further."""
+_HOPELESS = (4, 1.1)
+"""A change that is slower than this factor in each of so many first rounds is not measured further."""
 
 _TURN = 0.15
 """Seconds that the steps of a turn should last, so that a hiccup does not decide a round."""
@@ -105,8 +105,8 @@ def _rounds(old: StepLoop, new: StepLoop, seconds: float) -> Iterator[tuple[floa
     steps = {loop: min(20, max(1, round(_TURN / _turn(loop, 1)))) for loop in (old, new)}
     begun, best = time.monotonic(), float("inf")
     for number in range(_MOST_ROUNDS):
-        late = time.monotonic() - begun >= seconds
-        if (late and number >= LEAST_ROUNDS) or (number >= 2 and best > _HOPELESS):
+        late = number >= LEAST_ROUNDS and time.monotonic() - begun >= seconds
+        if late or (number >= _HOPELESS[0] and best > _HOPELESS[1]):
             return
         order = (old, new) if number % 2 == 0 else (new, old)
         taken = {loop: _turn(loop, steps[loop]) for loop in order}
