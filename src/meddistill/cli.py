@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -123,7 +124,7 @@ def train(
     from meddistill.training.evaluate import evaluate as evaluate_run
     from meddistill.training.fit import fit
 
-    run = fit(checked, out, resume=resume, say=print)
+    run = fit(checked, out, resume=resume, say=partial(print, flush=True))
     if not is_first_process():
         return
     if has_cases(run, "test"):

@@ -59,15 +59,7 @@ def fit(
         return folder
     check_writable(folder.root)
     data = TaskData.from_config(recipe.data)
-    spec = ModelSpec(
-        name=recipe.model.name,
-        in_channels=data.source.in_channels,
-        num_classes=data.num_classes,
-        dims=data.source.dims,
-        options=dict(recipe.model.options),
-        class_names=tuple(data.source.class_names),
-        size=tuple(recipe.data.size),
-    )
+    spec = _student_spec(recipe, data)
     torch.manual_seed(recipe.seed)
     student = spec.build()
     method = create_method(**recipe.method)
@@ -84,8 +76,7 @@ def fit(
     prepared = None
     if resumed is None:
         prepared = prepare(recipe, data, method, teacher, trainer.strategy.root_device)
-        if say is not None and prepared.summary and is_first_process():
-            say(prepared.summary)
+        _tell(say, prepared.summary)
     with claimed(folder) if is_first_process() else contextlib.nullcontext():
         if is_first_process() and prepared is not None:
             _begin(folder, recipe, data, spec, module, prepared)
@@ -99,6 +90,23 @@ def fit(
             ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             folder.write_state(state="finished", finished_at=ended)
     return folder
+
+
+def _student_spec(recipe: Recipe, data: TaskData) -> ModelSpec:
+    return ModelSpec(
+        name=recipe.model.name,
+        in_channels=data.source.in_channels,
+        num_classes=data.num_classes,
+        dims=data.source.dims,
+        options=dict(recipe.model.options),
+        class_names=tuple(data.source.class_names),
+        size=tuple(recipe.data.size),
+    )
+
+
+def _tell(say: Callable[[str], None] | None, summary: str) -> None:
+    if say is not None and summary and is_first_process():
+        say(summary)
 
 
 def _set_layout(dims: int, *networks: torch.nn.Module | None) -> None:
