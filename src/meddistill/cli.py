@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -126,7 +127,7 @@ def train(
     from meddistill.training.evaluate import evaluate as evaluate_run
     from meddistill.training.fit import fit
 
-    run = fit(checked, out, resume=resume, stores=stores, auto_tune=auto_tune, say=print)
+    run = fit(checked, out, resume=resume, stores=stores, auto_tune=auto_tune, say=partial(print, flush=True))
     if not is_first_process():
         return
     if has_cases(run, "test"):
@@ -158,7 +159,9 @@ def annotate(
     from meddistill.teachers.annotate import Shard
     from meddistill.training.annotation import annotate_recipe
 
-    done, stored = annotate_recipe(checked, out, splits=split, shard=Shard.parse(shard), say=print)
+    done, stored = annotate_recipe(
+        checked, out, splits=split, shard=Shard.parse(shard), say=partial(print, flush=True)
+    )
     if stored is None:
         print(f"{done}; other parts are missing")
     else:

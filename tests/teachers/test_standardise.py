@@ -1,10 +1,19 @@
 """Standardisation of single images, against MONAI's transforms."""
 
+from typing import get_args
+
 import pytest
 import torch
 from monai.transforms import NormalizeIntensity, ScaleIntensity
 
-from meddistill.teachers.standardise import standardise
+from meddistill.config.schema import TeacherSourceConfig
+from meddistill.teachers.standardise import Standardisation, standardise
+
+
+def test_recipes_know_the_same_names():
+    [names, nothing] = get_args(TeacherSourceConfig.model_fields["standardise"].annotation)
+    assert get_args(names) == get_args(Standardisation)
+    assert nothing is type(None)
 
 
 def images(*shape: int) -> torch.Tensor:

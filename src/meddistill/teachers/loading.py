@@ -80,12 +80,7 @@ def load_teacher(
         given = None if model is None else ModelSpec(model, in_channels, classes, dims, options)
         normalised = any(value is not None for value in (mean, std, standardise))
         found = _open(Path(source), given, normalised=normalised)
-    if dtype is not None and found.kind == "onnx":
-        raise TeacherError(
-            f"{source} has its precision in the file; leave the precision out, or export it anew"
-        )
-    if found.size and size and tuple(size) != found.size and found.kind != "bundle":
-        raise TeacherError(f"{source} takes images of {list(found.size)} alone; leave size out")
+    _refuse_contradictions(source, found, size, dtype)
     classes = found.num_classes or classes
     return Teacher(
         found.network,
@@ -101,6 +96,16 @@ def load_teacher(
         class_map=class_map,
         dtype=dtype,
     ).to(device)
+
+
+def _refuse_contradictions(
+    source: object, found: Found, size: Sequence[int] | None, dtype: torch.dtype | None
+) -> None:
+    """Refuse what cannot be changed any more in a program."""
+    if dtype is not None and found.kind == "onnx":
+        raise TeacherError(f"{source} has its precision in the file; leave dtype out, or export it anew")
+    if found.kind != "bundle" and found.size and size and tuple(size) != found.size:
+        raise TeacherError(f"{source} takes images of {list(found.size)} alone; leave size out")
 
 
 def _open(source: Path, given: ModelSpec | None, *, normalised: bool) -> Found:

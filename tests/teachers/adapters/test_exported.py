@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from meddistill.errors import TeacherError
 from meddistill.models import create_model
 from meddistill.teachers import load_teacher
+from tests.mistakes import RunsCode
 from tests.teachers.adapters.files import Net, change_json, classifier, read_records, write_records
 
 IMAGE = torch.rand(3, 1, 12, 10)
@@ -119,14 +119,6 @@ def test_a_network_exported_in_training_mode_is_refused(tmp_path: Path):
         path = export(tmp_path / f"{number}.pt2", network)
         with pytest.raises(TeacherError, match=r"call eval\(\) on the network before"):
             load_teacher(path)
-
-
-class RunsCode:
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self):
-        return os.system, (f"touch '{self.mark}'",)
 
 
 def pickled(mark: Path, wrap: Callable[[object], object]) -> bytes:

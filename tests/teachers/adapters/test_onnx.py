@@ -86,10 +86,30 @@ def test_threads_follow_torch(exported: Path):
     try:
         torch.set_num_threads(before + 1)
         program(IMAGE)
-        assert list(program._sessions) == [("cpu", before), ("cpu", before + 1)]
-        assert program._session("cpu").get_session_options().intra_op_num_threads == before + 1
+        cpu = torch.device("cpu")
+        assert list(program._sessions) == [(cpu, before), (cpu, before + 1)]
+        assert program._session(cpu).get_session_options().intra_op_num_threads == before + 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_gpu_is_asked_for_where_the_image_lies_there(exported: Path, monkeypatch: pytest.MonkeyPatch):
+    import onnxruntime
+
+    asked: list[list[object]] = []
+    start = onnxruntime.InferenceSession
+
+    def watched(content: bytes, options: object, *, providers: list[object]) -> object:
+        asked.append(providers)
+        return start(content, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", watched)
+    program = load_teacher(exported).network
+    program._session(torch.device("cuda:1"))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    program._session(torch.device("cuda:2"))
+    gpu = ("CUDAExecutionProvider", {"device_id": 2})
+    assert asked == [["CPUExecutionProvider"], ["CPUExecutionProvider"], [gpu, "CPUExecutionProvider"]]
 
 
 def test_copies_and_ensembles_work(exported: Path):
@@ -118,7 +138,7 @@ def test_half_precision_inputs_are_converted(tmp_path: Path):
     teacher = load_teacher(tmp_path / "t.onnx")
     images = torch.rand(1, 2, 4, 4)
     assert torch.equal(teacher(images), -images.half().float())
-    with pytest.raises(TeacherError, match="has its precision in the file"):
+    with pytest.raises(TeacherError, match="has its precision in the file; leave dtype out"):
         load_teacher(tmp_path / "t.onnx", dtype=torch.bfloat16)
 
 

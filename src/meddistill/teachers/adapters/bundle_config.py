@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from meddistill.config.load import parse_yaml
-from meddistill.errors import ConfigError, TeacherError
+import yaml
+
+from meddistill.errors import TeacherError
 
 _SUFFIXES = (".json", ".yaml", ".yml")
 
@@ -89,10 +90,10 @@ def read_config(folder: Path, names: tuple[str, ...]) -> BundleConfig | None:
 def _mapping(path: Path) -> Mapping[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else parse_yaml(text, str(path))
-    except (OSError, ValueError) as error:
-        reason = str(error) if isinstance(error, ConfigError) else f"{path} cannot be read: {error}"
-        raise TeacherError(f"MONAI bundle: {reason}") from error
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise TeacherError(f"MONAI bundle: {path} cannot be read as plain data: {reason}") from error
     if not isinstance(content, Mapping):
         raise TeacherError(f"MONAI bundle: {path} does not hold a mapping")
     return content

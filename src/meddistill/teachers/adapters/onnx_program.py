@@ -29,7 +29,10 @@ _ERRORS_ONLY = 3
 
 
 class OnnxProgram(FileProgram):
-    """An ONNX model as a network. It computes where the image lies, with as many threads as torch.
+    """An ONNX model as a network.
+
+    It computes with as many threads as torch: on the GPU when the image lies there and this ONNX Runtime can,
+    and otherwise on the CPU.
 
     Args:
         path: its file.
@@ -43,8 +46,8 @@ class OnnxProgram(FileProgram):
     def __init__(self, path: Path, content: bytes, outside: dict[str, bytes]) -> None:
         super().__init__(path, [content, *(outside[name] for name in sorted(outside))])
         self.content, self.outside = content, outside
-        self._sessions: dict[tuple[str, int], Any] = {}
-        session = self._session("cpu")
+        self._sessions: dict[tuple[torch.device, int], Any] = {}
+        session = self._session(torch.device("cpu"))
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or inputs[0].type not in _DTYPES or len(inputs[0].shape) < 3:
             shown = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
@@ -58,12 +61,12 @@ class OnnxProgram(FileProgram):
         """The model's first output, on the device of the image."""
         values = image.detach().to("cpu", self._dtype).contiguous().numpy()
         try:
-            output = self._session(image.device.type).run([self._output], {self._input: values})[0]
+            output = self._session(image.device).run([self._output], {self._input: values})[0]
         except Exception as error:  # each of ONNX Runtime's errors is a direct child of Exception
             raise RuntimeError(" ".join(str(error).split())) from error
         return torch.from_numpy(output).to(image.device)
 
-    def _session(self, device: str) -> Any:
+    def _session(self, device: torch.device) -> Any:
         """The session for a device and for as many threads as torch has now."""
         key = (device, torch.get_num_threads())
         if key not in self._sessions:
@@ -106,7 +109,7 @@ def _beside(path: Path, name: str) -> Path:
     return file
 
 
-def _start(path: Path, content: bytes, outside: dict[str, bytes], device: str) -> Any:
+def _start(path: Path, content: bytes, outside: dict[str, bytes], device: torch.device) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -121,11 +124,11 @@ def _start(path: Path, content: bytes, outside: dict[str, bytes], device: str) -
         options.add_external_initializers_from_files_in_memory(
             names, [outside[name] for name in names], [len(outside[name]) for name in names]
         )
-    wanted = ["CPUExecutionProvider"]
-    if device == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        wanted.insert(0, "CUDAExecutionProvider")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
     try:
-        return onnxruntime.InferenceSession(content, options, providers=wanted)
+        return onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # each of ONNX Runtime's errors is a direct child of Exception
         reason = str(error).splitlines()[0]
         raise TeacherError(f"{path} cannot be used by ONNX Runtime: {reason}") from error
