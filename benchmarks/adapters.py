@@ -9,24 +9,21 @@ See benchmarks/README.md. Example:
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from meddistill.files import write_json, write_text
+from bench_page import add_outputs, machine, machine_lines, save
+from meddistill.files import write_json
 from meddistill.models import ModelSpec, count_parameters, save_weights
 from meddistill.teachers import Teacher, load_teacher
-from meddistill.training.hardware import describe
 from meddistill.training.run_folder import RunFolder
 
 TOLERANCE = 1e-3
@@ -180,9 +177,7 @@ def measure(chosen: Mapping[str, Subject], routes: Mapping[str, Route] = ROUTES)
             "largest_logit": float(expected.abs().max()),
             "differences": differences,
         }
-    hardware = describe()
-    hardware["command"] = shlex.join(["python", "benchmarks/adapters.py", *sys.argv[1:]])
-    hardware["versions"] |= {name: metadata.version(name) for name in ("onnx", "onnxruntime", "onnxscript")}
+    hardware = machine("adapters.py", "onnx", "onnxruntime", "onnxscript")
     return {"hardware": hardware, "routes": list(routes), "rows": rows}
 
 
@@ -210,7 +205,6 @@ def text_table(result: Mapping[str, Any]) -> str:
 def markdown_page(result: Mapping[str, Any]) -> str:
     """The page docs/results/adapters.md, every number of it from `result`."""
     hardware, rows = result["hardware"], result["rows"]
-    versions = ", ".join(f"{name} {version}" for name, version in hardware["versions"].items())
     lines = [
         "# What adapters change",
         "",
@@ -220,10 +214,7 @@ def markdown_page(result: Mapping[str, Any]) -> str:
         "made from, float32 on CPU; 0 is equal to the bit, – is a file that the network does not come in. "
         "benchmarks/README.md says more.",
         "",
-        f"- Machine: {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} threads; "
-        f"{hardware['platform']}.",
-        f"- Versions: Python {hardware['python']}, {versions}.",
-        f"- Command: `{hardware['command']}`",
+        *machine_lines(hardware),
         "",
         f"| | {' | '.join(rows)} |",
         f"|---|{'---|' * len(rows)}",
@@ -240,15 +231,11 @@ def markdown_page(result: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the files asked for."""
     parser = argparse.ArgumentParser(description="What adapters change in the logits of a teacher.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as a page")
+    add_outputs(parser)
     given = parser.parse_args(arguments)
     result = measure(subjects())
     print(text_table(result))
-    if given.json:
-        write_text(given.json, json.dumps(result, indent=1) + "\n")
-    if given.markdown:
-        write_text(given.markdown, markdown_page(result))
+    save(given, result, markdown_page(result))
 
 
 if __name__ == "__main__":

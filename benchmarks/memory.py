@@ -8,8 +8,6 @@ See benchmarks/README.md. Example:
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -21,9 +19,9 @@ from typing import Any
 
 import yaml
 
+from bench_page import add_outputs, machine, machine_lines, save
 from meddistill.models import ModelSpec, save_weights
 from meddistill.teachers.store import TeacherStore
-from meddistill.training.hardware import describe
 from meddistill.training.run_folder import RunFolder
 
 KINDS = ("VmRSS", "RssAnon", "RssFile", "RssShmem")
@@ -168,7 +166,6 @@ COLUMNS = (
 
 def page(settings: Settings, found: Sequence[dict[str, Any]], hardware: dict[str, Any]) -> str:
     """The page docs/results/memory.md."""
-    versions = ", ".join(f"{name} {version}" for name, version in hardware["versions"].items())
     pixels = settings.size**2
     lines = [
         "# Memory of a training against the number of cases",
@@ -182,10 +179,7 @@ def page(settings: Settings, found: Sequence[dict[str, Any]], hardware: dict[str
         f"- Work: phantoms of {settings.size} px, student pcd/unet width {settings.student}, "
         f"teacher pcd/unet width {settings.teacher} (random weights), batch {settings.batch}, "
         f"{settings.epochs} epoch, float32.",
-        f"- Machine: {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} threads; "
-        f"{hardware['platform']}.",
-        f"- Versions: Python {hardware['python']}, {versions}.",
-        f"- Command: `{hardware['command']}`",
+        *machine_lines(hardware),
         f"- A decoded case takes {pixels} + {2 * pixels} bytes (image and label) of temporary "
         f"file, a stored one {bytes_per_case(settings)} as computed.",
         "",
@@ -204,8 +198,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for name in ("size", "student", "teacher", "batch", "epochs", "workers"):
         value = getattr(default, name)
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as a page")
+    add_outputs(parser)
     return parser.parse_args(arguments)
 
 
@@ -217,14 +210,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     settings = Settings(cases=tuple(given.cases), **chosen)
     found = measure(settings)
-    hardware = describe()
-    hardware["command"] = shlex.join(["python", "benchmarks/memory.py", *sys.argv[1:]])
+    hardware = machine("memory.py")
     text = page(settings, found, hardware)
     print("\n".join(line for line in text.splitlines() if line.startswith("|")))
-    if given.json:
-        given.json.write_text(json.dumps({"hardware": hardware, "rows": found}, indent=1) + "\n")
-    if given.markdown:
-        given.markdown.write_text(text, encoding="utf-8")
+    save(given, {"hardware": hardware, "rows": found}, text)
 
 
 if __name__ == "__main__":

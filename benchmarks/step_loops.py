@@ -1,4 +1,4 @@
-"""The training loops that `train_step.py` compares, each written as its users would write it.
+"""The training loops that the step benchmarks compare, each written as its users would write it.
 
 Every loop trains the same student from the same weights, with a fresh Adam, on the same batches in the same
 order, and calls `tick(loss)` after each step.
@@ -71,16 +71,16 @@ def plain_kd(task: Task, tick: Tick) -> None:
         tick(loss)
 
 
-def method_loop(work: str) -> Loop:
-    """A meddistill method in a loop of one's own."""
+def method_loop(work: str, *, stored: bool = False) -> Loop:
+    """A meddistill method in a loop of one's own, asking the teacher live or with its stored logits."""
 
     def run(task: Task, tick: Tick) -> None:
         student, method = task.student(), task.methods[work]
-        teacher = Teacher(task.teacher) if method.needs_teacher else None
+        teacher = Teacher(task.teacher) if method.needs_teacher and not stored else None
         optimizer = task.optimizer(student)
         method.on_epoch_start(0)
-        for batch in task.loader():
-            teacher_logits = None if teacher is None else teacher(batch["image"])
+        for batch in task.loader(stored=stored):
+            teacher_logits = batch.get("teacher_logits") if teacher is None else teacher(batch["image"])
             loss = method(student(batch["image"]), batch, teacher_logits)["loss"]
             optimizer.zero_grad()
             loss.backward()
@@ -90,7 +90,7 @@ def method_loop(work: str) -> Loop:
     return run
 
 
-def shell_loop(work: str) -> Loop:
+def shell_loop(work: str, *, stored: bool = False) -> Loop:
     """The whole of what `meddistill train` runs for an epoch; start-up and epoch end are not timed."""
 
     def run(task: Task, tick: Tick) -> None:
@@ -98,18 +98,18 @@ def shell_loop(work: str) -> Loop:
         config = TrainingConfig(
             epochs=1, batch_size=settings.batch, lr=settings.lr, precision="32", accelerator="cpu"
         )
-        with tempfile.TemporaryDirectory() as folder, _quiet():
+        with tempfile.TemporaryDirectory() as folder, quiet():
             run_folder = RunFolder(Path(folder))
             recorder = Recorder(run_folder, task.spec, config, has_selection=False)
             trainer = build_trainer(config, run_folder, recorder)
             trainer.callbacks.append(_Ticker(tick))
-            trainer.fit(_module(task, method, config), task.loader())
+            trainer.fit(_module(task, method, config, stored=stored), task.loader(stored=stored))
 
     return run
 
 
-def _module(task: Task, method: Method, config: TrainingConfig) -> DistillationModule:
-    teacher = Teacher(task.teacher) if method.needs_teacher else None
+def _module(task: Task, method: Method, config: TrainingConfig, *, stored: bool) -> DistillationModule:
+    teacher = Teacher(task.teacher) if method.needs_teacher and not stored else None
     return DistillationModule(task.student(), method, teacher, config, num_classes=2, seed=task.settings.seed)
 
 
@@ -122,7 +122,8 @@ class _Ticker(L.Callback):
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Without hints and progress on stderr."""
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
@@ -165,7 +166,7 @@ def torchdistill_config(task: Task) -> dict[str, Any]:
             "teacher_module_io": "output",
             "temperature": settings.temperature,
             "alpha": 1.0,
-            "beta": 1.0 / settings.size**2,
+            "beta": 1.0 / settings.size**settings.dims,
             "reduction": "batchmean",
         },
     }
@@ -199,6 +200,18 @@ LOOPS: dict[str, Loop] = {
     "pcd/shell": shell_loop("pcd"),
 }
 """By what is computed and by what runs it. The plain loop of KD runs twice: its ratio to itself is noise."""
+
+STORED_LOOPS: dict[str, Loop] = {
+    "supervised/plain": plain_supervised,
+    "supervised/plain again": plain_supervised,
+    "supervised/method": method_loop("supervised"),
+    "kd/stored": method_loop("kd", stored=True),
+    "kd/stored shell": shell_loop("kd", stored=True),
+    "kd/live": method_loop("kd"),
+    "pcd/stored": method_loop("pcd", stored=True),
+    "pcd/live": method_loop("pcd"),
+}
+"""What a step costs when the teacher's logits come from a store."""
 
 
 def torchdistill_version() -> str | None:

@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bench_page import machine_lines
+
 COMPARISONS: dict[str, list[tuple[str, str, str]]] = {
     "Noise": [("plain KD loop against itself", "kd/plain again", "kd/plain")],
     "What distillation costs": [
@@ -36,8 +38,33 @@ COMPARISONS: dict[str, list[tuple[str, str, str]]] = {
 }
 """For each heading: what is compared, numerator and denominator."""
 
+STORED_COMPARISONS: dict[str, list[tuple[str, str, str]]] = {
+    "Noise": [
+        ("plain supervised loop against itself", "supervised/plain again", "supervised/plain"),
+        ("supervised, meddistill method / plain", "supervised/method", "supervised/plain"),
+    ],
+    "From the store, against the plain supervised loop": [
+        ("KD, meddistill method", "kd/stored", "supervised/plain"),
+        ("KD, meddistill shell", "kd/stored shell", "supervised/plain"),
+        ("P-CD with both masks, meddistill method", "pcd/stored", "supervised/plain"),
+    ],
+    "From the store, against the supervised method": [
+        ("KD", "kd/stored", "supervised/method"),
+        ("P-CD with both masks", "pcd/stored", "supervised/method"),
+    ],
+    "With the live teacher, against the plain supervised loop": [
+        ("KD, meddistill method", "kd/live", "supervised/plain"),
+        ("P-CD with both masks, meddistill method", "pcd/live", "supervised/plain"),
+    ],
+}
 
-def ratios(rounds: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
+
+Comparisons = Mapping[str, Sequence[tuple[str, str, str]]]
+
+
+def ratios(
+    rounds: Sequence[Mapping[str, float]], comparisons: Comparisons = COMPARISONS
+) -> list[dict[str, Any]]:
     """Median and spread over the rounds of each comparison whose two loops were run.
 
     Each ratio is formed within one round, so that a machine that slows down slows both sides.
@@ -49,7 +76,7 @@ def ratios(rounds: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
     """
     return [
         {"group": group, "what": what, "of": above, "to": below, **_spread(rounds, above, below)}
-        for group, rows in COMPARISONS.items()
+        for group, rows in comparisons.items()
         for what, above, below in rows
         if above in rounds[0] and below in rounds[0]
     ]
@@ -85,8 +112,7 @@ def text_table(result: Mapping[str, Any]) -> str:
 def markdown_page(result: Mapping[str, Any]) -> str:
     """The page docs/results/train-step.md, every number of it from `result`."""
     hardware, settings = result["hardware"], result["settings"]
-    versions = ", ".join(f"{name} {version}" for name, version in hardware["versions"].items())
-    student, teacher = (_network(settings[who]) for who in ("student", "teacher"))
+    student, teacher = (described(settings[who]) for who in ("student", "teacher"))
     lines = [
         "# Time of a training step",
         "",
@@ -98,10 +124,7 @@ def markdown_page(result: Mapping[str, Any]) -> str:
         f"Adam, float32, T = {settings['temperature']}, seed {settings['seed']}.",
         f"- Rounds: {settings['rounds']}, in each {settings['steps']} timed steps of every loop, "
         "loops in a new order each round.",
-        f"- Machine: {hardware['processor']}, {hardware['cores']} cores, {hardware['threads']} threads; "
-        f"{hardware['platform']}.",
-        f"- Versions: Python {hardware['python']}, {versions}.",
-        f"- Command: `{hardware['command']}`",
+        *machine_lines(hardware),
         "",
         "| step time, ratio within a round | median | middle half | min–max |",
         "|---|---|---|---|",
@@ -137,6 +160,7 @@ def _range(row: Mapping[str, float]) -> str:
     return f"{row['low']:.3f}–{row['high']:.3f}"
 
 
-def _network(network: Mapping[str, Any]) -> str:
+def described(network: Mapping[str, Any]) -> str:
+    """A network's name and options in words."""
     options = ", ".join(f"{name}={value}" for name, value in network["options"].items())
     return f"{network['name']} ({options})" if options else str(network["name"])

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import random
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from torch import Tensor
 
-from meddistill.training.hardware import describe
+from bench_page import add_outputs, machine, save
 from step_loops import LOOPS, Loop, torchdistill_version
 from step_tables import markdown_page, ratios, text_table
 from step_task import Network, Settings, Task
@@ -76,11 +73,8 @@ def measure(settings: Settings) -> dict[str, Any]:
         seconds = {name: run(loops[name], task).seconds_per_step for name in order}
         rounds.append(seconds)
         print(f"round {number + 1}/{settings.rounds}", file=sys.stderr, flush=True)
-    hardware = describe()
-    hardware["command"] = shlex.join(["python", "benchmarks/train_step.py", *sys.argv[1:]])
-    hardware["versions"]["torchdistill"] = torchdistill_version() or "not installed"
     return {
-        "hardware": hardware,
+        "hardware": machine("train_step.py", "torchdistill"),
         "settings": asdict(settings),
         "ratios": ratios(rounds),
         "parity": parity,
@@ -98,13 +92,18 @@ def _installed() -> tuple[dict[str, Loop], dict[str, str]]:
     }
 
 
-def check_parity(losses: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+def check_parity(
+    losses: Mapping[str, Sequence[float]],
+    *,
+    references: Mapping[str, str] = REFERENCES,
+    tolerance: float = TOLERANCE,
+) -> dict[str, dict[str, Any]]:
     """Compare the first loss of each loop with that of the reference loop of the same work.
 
     Later losses are kept beside it: Adam makes rounding errors grow from step to step.
 
     Raises:
-        ValueError: a first loss differs by more than `TOLERANCE`.
+        ValueError: a first loss differs by more than `tolerance`.
 
     Example:
         >>> check_parity({"kd/plain": [2.0, 1.5], "kd/shell": [2.0, 1.4]})["kd/shell"]["relative_difference"]
@@ -112,10 +111,10 @@ def check_parity(losses: Mapping[str, Sequence[float]]) -> dict[str, dict[str, A
     """
     found: dict[str, dict[str, Any]] = {}
     for name, values in losses.items():
-        reference = REFERENCES[name.partition("/")[0]]
+        reference = references[name.partition("/")[0]]
         first, wanted = values[0], losses[reference][0]
         difference = abs(first - wanted) / abs(wanted)
-        if not difference <= TOLERANCE:
+        if not difference <= tolerance:
             raise ValueError(f"{name} computes another loss than {reference}: {first} instead of {wanted}")
         found[name] = {
             "reference": reference,
@@ -143,8 +142,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         value = getattr(default, name)
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: torch's own")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as a page")
+    add_outputs(parser)
     given = parser.parse_args(arguments)
     if min(given.steps, given.batch, given.rounds) < 2:
         parser.error("steps, batch and rounds must be 2 or more")
@@ -170,10 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(given.threads)
     result = measure(settings_from(given))
     print(text_table(result))
-    if given.json:
-        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if given.markdown:
-        given.markdown.write_text(markdown_page(result), encoding="utf-8")
+    save(given, result, markdown_page(result))
 
 
 if __name__ == "__main__":
