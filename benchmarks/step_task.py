@@ -21,9 +21,8 @@ from meddistill.data.transforms import JointTransform, Sample
 from meddistill.methods import Context, Distillation, PacedDistillation, Supervised
 from meddistill.models import ModelSpec
 from meddistill.teachers import Teacher
-from meddistill.teachers.manifest import Manifest
 from meddistill.teachers.store import TeacherStore
-from meddistill.teachers.stored import JointLogits, RowImages
+from meddistill.teachers.stored import JointLogits, RowImages, manifest_for
 
 
 @dataclass(frozen=True)
@@ -122,18 +121,9 @@ class Task:
     @cached_property
     def stored(self) -> JointLogits:
         """The teacher's logits of all images, in a temporary store."""
-        images = RowImages((self.cache,))
-        manifest = Manifest(
-            teacher="teacher",
-            weights="",
-            preprocessing="",
-            classes=("background", "lesion"),
-            size=self.cache.size,
-            channels=1,
-            interpolation=self.cache.interpolation,
-            cases=images.cases,
-        )
-        store, teacher = TeacherStore.temporary(manifest), Teacher(self.teacher)
+        teacher, images = Teacher(self.teacher), RowImages((self.cache,))
+        manifest = manifest_for(teacher, images)
+        store = TeacherStore.temporary(manifest)
         for start in range(0, manifest.rows, self.settings.batch):
             rows = range(start, min(start + self.settings.batch, manifest.rows))
             store.write(start, teacher(images(rows)))

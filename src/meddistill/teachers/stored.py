@@ -14,7 +14,10 @@ from meddistill.data.dataset import Transform, as_float
 from meddistill.data.sampler import Key
 from meddistill.data.seeding import mixed_seed
 from meddistill.data.transforms import Sample
-from meddistill.teachers.manifest import Views
+from meddistill.teachers.base import BaseTeacher
+from meddistill.teachers.encoding import EncodingName
+from meddistill.teachers.layout import choose_layout
+from meddistill.teachers.manifest import Manifest, Views
 from meddistill.teachers.store import TeacherStore
 
 
@@ -146,6 +149,44 @@ class RowImages:
                 return cache, position
             position -= len(cache)
         raise IndexError(position)
+
+
+def manifest_for(
+    teacher: BaseTeacher,
+    images: RowImages,
+    *,
+    encoding: EncodingName = "float16",
+    top_k: int | None = None,
+    batch_size: int = 8,
+) -> Manifest:
+    """What a store of the logits of `teacher` over `images` is made from.
+
+    Args:
+        teacher: its fingerprint becomes part of the store.
+        images: the cases, and their augmented views where the store is to replay them.
+        encoding: `float16`, or `uint8` with a scale for each case.
+        top_k: classes kept of each pixel; None keeps all of up to 16, else 8.
+        batch_size: cases that the teacher sees together.
+
+    Raises:
+        ConfigError: `top_k` is below 1 or above the number of classes.
+    """
+    cache, prints = images.caches[0], teacher.fingerprint()
+    choose_layout(len(cache.source.class_names), top_k)
+    return Manifest(
+        teacher=teacher.name,
+        weights=prints["weights"],
+        preprocessing=prints["preprocessing"],
+        classes=tuple(cache.source.class_names),
+        size=cache.size,
+        channels=cache.source.in_channels,
+        interpolation=cache.interpolation,
+        cases=images.cases,
+        encoding=encoding,
+        top_k=top_k,
+        batch_size=batch_size,
+        views=images.views,
+    )
 
 
 def rows_of(store: TeacherStore, cases: Sequence[str]) -> list[int]:

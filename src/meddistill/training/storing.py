@@ -18,11 +18,17 @@ from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.errors import ConfigError, DataError, unknown_name
 from meddistill.teachers.annotate import Annotation, Network, annotate
 from meddistill.teachers.base import BaseTeacher
-from meddistill.teachers.layout import choose_layout
 from meddistill.teachers.manifest import Manifest, Views, check_same
 from meddistill.teachers.store import MANIFEST, TeacherStore
 from meddistill.teachers.store_error import Difference, compare_with_live, differences_table
-from meddistill.teachers.stored import JointLogits, ReplayedLogits, RowImages, SampleLogits, rows_of
+from meddistill.teachers.stored import (
+    JointLogits,
+    ReplayedLogits,
+    RowImages,
+    SampleLogits,
+    manifest_for,
+    rows_of,
+)
 from meddistill.training.data import TaskData
 
 _VIEW_SEED = 0
@@ -76,7 +82,6 @@ def describe_store(
         DataError: none of the splits has cases, or a file cannot be read.
     """
     config = recipe.teacher
-    choose_layout(data.num_classes, config.top_k)
     views = transform = None
     if config.mode == "replay":
         transform = make_transform(recipe.data.augment, dims=data.source.dims)
@@ -94,20 +99,9 @@ def describe_store(
     if not filled:
         raise DataError(f"there are no cases in {' or '.join(splits)}; set data.splits")
     images = RowImages(tuple(data.dataset(split).cache for split in filled), views, transform)
-    prints = teacher.fingerprint()
-    manifest = Manifest(
-        teacher=teacher.name,
-        weights=prints["weights"],
-        preprocessing=prints["preprocessing"],
-        classes=tuple(data.source.class_names),
-        size=tuple(recipe.data.size),
-        channels=data.source.in_channels,
-        interpolation=recipe.data.interpolation,
-        cases=images.cases,
-        encoding=config.encoding,
-        top_k=config.top_k,
-        batch_size=recipe.training.batch_size,
-        views=views,
+    batch_size = recipe.training.batch_size
+    manifest = manifest_for(
+        teacher, images, encoding=config.encoding, top_k=config.top_k, batch_size=batch_size
     )
     return manifest, images
 
