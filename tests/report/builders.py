@@ -60,6 +60,15 @@ TEACHER = {
     "mean_dice": 0.871, "floor": 0.3,
 }  # fmt: skip
 
+STORE = {
+    "mode": "joint", "folder": "stores/a", "key": "a" * 16, "encoding": "uint8", "rows": 544,
+    "bytes": 544 * 4112, "annotation": "all 544 rows were there",
+    "differences": [
+        {"change": "none", "largest": 0.0031, "mean": 0.0004, "cases": 8},
+        {"change": "flip", "largest": 0.61, "mean": 0.0123, "cases": 8},
+    ],
+}  # fmt: skip
+
 
 def build_run(root: Path, *, cases: int = 100, first_case: str = "benign/case (0)") -> RunFolder:
     """A finished run with every file that the report reads."""
@@ -70,6 +79,7 @@ def build_run(root: Path, *, cases: int = 100, first_case: str = "benign/case (0
     _json(run.model, MODEL)
     _json(run.state, {"state": "finished", "epochs_done": EPOCHS, "best_epoch": BEST_EPOCH, "seconds": 754.2})
     _json(run.teacher_check, TEACHER)
+    _json(run.teacher_store, STORE)
     _json(run.calibration, calibration())
     write_history(run.history)
     rows = score_rows(cases, first_case)

@@ -197,3 +197,10 @@ def test_a_failed_write_keeps_the_old_page(tmp_path, monkeypatch):
 def test_the_same_files_give_the_same_page(tmp_path):
     run = build_run(tmp_path / "r", cases=6)
     assert write_report(run).read_bytes() == write_report(run).read_bytes()
+
+
+def test_the_stored_logits_are_compared_with_the_live_teacher(page):
+    text = plain(" ".join(item.text for item in page.all("dl")))
+    assert "544 rows, 2.1 MB as uint8" in text
+    assert "|dp| at most 0.6100, 0.0123 on average (8 cases)" in text
+    assert "no change of the image" in text

@@ -22,6 +22,7 @@ from meddistill.report.numbers import (
 from meddistill.report.overlays import case_views, legend
 from meddistill.report.reading import RunContent, read_run, to_number
 from meddistill.report.reliability import reliability
+from meddistill.report.stored import stored_pairs
 from meddistill.report.svg import Picture
 from meddistill.report.tables import case_table, history_table, settings
 from meddistill.report.templates import render
@@ -117,6 +118,7 @@ def run_page(content: RunContent) -> str:
         config_text=content.config_text,
         environment=tuple(settings(content.environment)),
         teacher_check=tuple(settings(content.teacher)),
+        teacher_store=tuple(stored_pairs(content.teacher_store)),
     )
 
 

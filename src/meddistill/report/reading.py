@@ -70,7 +70,7 @@ class RunContent:
     Args:
         root: the run folder.
         config_text: `config.yaml` as it stands.
-        config, environment, state, model, calibration, teacher, summary: the parsed mappings.
+        config, environment, state, model, calibration, teacher, teacher_store, summary: the parsed mappings.
         history: columns of the training history.
         scores: rows of the per-case table, as text.
         gallery: the cases to show, or None.
@@ -85,6 +85,7 @@ class RunContent:
     model: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
     teacher: Mapping[str, Any] = field(default_factory=dict)
+    teacher_store: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=dict)
     scores: tuple[Mapping[str, str], ...] = ()
@@ -129,6 +130,7 @@ def read_run(run: RunFolder) -> RunContent:
         model=part(run.model, _json_mapping, {}, "the student is not described"),
         calibration=part(run.calibration, _json_mapping, {}),
         teacher=part(run.teacher_check, _json_mapping, {}),
+        teacher_store=part(run.teacher_store, _json_mapping, {}),
         summary=part(run.summary(), _json_mapping, {}, "the test scores have not been taken"),
         history=part(run.history, _columns, {}, "there are no training curves"),
         scores=part(run.scores(), _rows, (), "there is no table of cases"),
