@@ -40,6 +40,41 @@ def test_the_most_likely_class_is_at_least_as_likely_as_the_true_one(shape):
     assert torch.equal(most[agree], true[agree])
 
 
+@pytest.mark.parametrize("classes", [2, 3, 5, 14])
+@pytest.mark.parametrize("temperature", [0.3, 2.51])
+def test_confidences_are_softmax(classes, temperature):
+    for shape in ((6, classes), (2, classes, 5, 4), (2, classes, 3, 4, 3)):
+        _, labels, teacher = make_inputs(shape)
+        labels.view(-1)[::4] = -100
+        softmax = (teacher / temperature).softmax(1)
+        own = softmax.gather(1, labels.clamp(min=0).unsqueeze(1)).squeeze(1) * (labels >= 0)
+        torch.testing.assert_close(true_class_confidence(teacher, labels, temperature=temperature), own)
+        torch.testing.assert_close(max_confidence(teacher, temperature=temperature), softmax.amax(1))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_saturated_logits_have_a_confidence_of_zero_or_one(classes):
+    logits = torch.full((2, classes), -3e4, dtype=torch.bfloat16)
+    logits[:, 0] = 3e4
+    confidence = true_class_confidence(logits, torch.tensor([0, 1]), temperature=0.05)
+    assert confidence.tolist() == [1.0, 0.0]
+    assert max_confidence(logits, temperature=0.05).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_what_the_teacher_says_at_ignored_pixels_does_not_matter(classes):
+    logits = torch.full((1, classes, 2), float("nan"))
+    logits[..., 1] = 0
+    confidence = true_class_confidence(logits, torch.tensor([[-100, 1]]))
+    torch.testing.assert_close(confidence, torch.tensor([[0.0, 1 / classes]]))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_label_that_is_no_class_is_refused(classes):
+    with pytest.raises(RuntimeError, match=rf"labels must lie in 0\.\.{classes - 1} or be -100"):
+        true_class_confidence(torch.zeros(2, classes), torch.tensor([0, classes]))
+
+
 def test_bfloat16_logits_are_ranked_in_float32():
     assert true_class_confidence(LOGITS.bfloat16(), torch.tensor([1])).dtype == torch.float32
 

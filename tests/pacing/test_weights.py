@@ -32,6 +32,37 @@ def test_hard_mask_at_zero_keeps_everything():
     assert torch.equal(HardMask(TrueClass())(teacher, labels, 0.0), Everything()(teacher, labels, 0.0))
 
 
+def unwanted(teacher_logits, labels):
+    raise AssertionError("the score was asked")
+
+
+def test_a_hard_mask_that_lets_everything_in_costs_no_score():
+    teacher, labels = inputs()
+    labels[0, 0] = -100
+    assert HardMask(unwanted)(teacher, labels, 0.0).min() == 1
+    unwanted.least = 0.5
+    assert torch.equal(HardMask(unwanted)(teacher, labels, 0.5), (labels >= 0).double())
+    with pytest.raises(AssertionError, match="the score was asked"):
+        HardMask(unwanted)(teacher, labels, 0.501)
+
+
+@pytest.mark.parametrize("threshold", [0.01, 0.3, 0.5, 0.501, 0.75, 0.99])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_boundary_mask_is_the_comparison_of_its_score_at_every_threshold(threshold, classes):
+    teacher, labels = inputs((2, classes, 7, 6))
+    labels[0, :3] = -100
+    expected = (Boundary()(teacher, labels) >= threshold).double()
+    assert torch.equal(HardMask(Boundary())(teacher, labels, threshold).double(), expected)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.4, 1.0, 1.5])
+def test_soft_weights_are_exactly_one_or_the_floor(floor):
+    teacher, labels = inputs()
+    sure = TrueClass()(teacher, labels) >= 0.6
+    weight = SoftWeight(TrueClass(), lambda _: floor)(teacher, labels, 0.6)
+    assert torch.equal(weight, torch.where(sure, 1.0, torch.tensor(floor, dtype=torch.float64)))
+
+
 def test_soft_weight_falls_to_its_floor():
     teacher, labels = inputs()
     weight = SoftWeight(TrueClass(), falling_floor)(teacher, labels, 0.6)

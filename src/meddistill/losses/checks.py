@@ -13,6 +13,11 @@ from meddistill.errors import ConfigError, unknown_name
 IGNORE_INDEX = -100
 """Label value of pixels that no loss counts."""
 
+LN2 = math.log(2.0)
+
+LIMIT = 1e18
+"""No logit counts as further than this from another, so that infinite ones do not end as NaN."""
+
 
 def wide(tensor: Tensor) -> Tensor:
     """`tensor` in the precision losses are computed in: float32, or float64 when it already is.

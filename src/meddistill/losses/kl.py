@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.autograd.function import once_differentiable
 
-from meddistill.losses.checks import check_choice, check_positive, check_same_shape, wide
+from meddistill.losses import two_classes
+from meddistill.losses.checks import LIMIT, LN2, check_choice, check_positive, check_same_shape, wide
 
 ClassReduction = Literal["sum", "mean"]
 
@@ -24,12 +25,14 @@ def kl_divergence(
 
     `k = T^2 sum_c p_c (log p_c - log q_c)` with `p = softmax(teacher / T)` and `q = softmax(student / T)`,
     computed in log-space and in float32 (float64 for double input) whatever the precision of the logits.
+    With "sum" the gradient is found on the way, and there is no second derivative.
 
     Args:
         student_logits: (B, C, *S), or (B, C) for classification.
         teacher_logits: same shape.
         temperature: T > 0.
-        class_reduction: "sum" is the divergence; "mean" divides it by C, as some released code does.
+        class_reduction: "sum" is the divergence; "mean" divides it by C, as some released code does, and
+            follows that code term by term, down to the rounding, for about twice the time.
 
     Returns:
         (B, *S).
@@ -46,11 +49,50 @@ def kl_divergence(
     check_positive("temperature", temperature)
     check_choice("class_reduction", class_reduction, ("sum", "mean"))
     check_same_shape(student_logits, teacher_logits)
-    log_student = torch.log_softmax(wide(student_logits) / temperature, dim=1)
-    teacher = torch.softmax(wide(teacher_logits.detach()) / temperature, dim=1)
-    per_class = F.kl_div(log_student, teacher, reduction="none")
-    divergence = per_class.sum(1) if class_reduction == "sum" else per_class.mean(1)
-    return divergence * temperature**2
+    student, teacher = wide(student_logits), wide(teacher_logits.detach())
+    if class_reduction == "mean":
+        return _mean_over_classes(student, teacher, temperature)
+    if student.shape[1] == 2:
+        return two_classes.divergence(student, teacher, temperature)
+    divergence: Tensor = _Divergence.apply(student, teacher, temperature)  # type: ignore[no-untyped-call]
+    return divergence
+
+
+def _mean_over_classes(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    log_q = torch.log_softmax(student / temperature, dim=1)
+    p = torch.softmax(teacher / temperature, dim=1)
+    own = p.log().clamp_(min=-LIMIT).mul_(p)
+    return (own - p * log_q).mean(1) * temperature**2
+
+
+class _Divergence(torch.autograd.Function):
+    """KL and its gradient T (q - p), with one exponential for each logit.
+
+    With x the logits over T ln 2 below their maximum, softmax is 2^x / sum 2^x, and KL is ln 2 times
+    sum p (x_teacher - x_student) + log2(sum 2^x_student / sum 2^x_teacher).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        below_q, below_p = (_below_maximum(z, 1 / (temperature * LN2)) for z in (student, teacher))
+        q, p = below_q.exp2(), below_p.exp2()
+        total_q, total_p = (power.sum(1, keepdim=True) for power in (q, p))
+        lead = below_p.sub_(below_q).clamp_(-LIMIT, LIMIT).mul_(p).sum(1)
+        value = lead.div_(total_p.squeeze(1)).add_((total_q / total_p).log2_().squeeze(1))
+        ctx.save_for_backward(q.div_(total_q).addcdiv_(p, total_p, value=-1))
+        ctx.temperature = temperature
+        return value.mul_(LN2 * temperature**2).clamp_(min=0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+        (difference,) = ctx.saved_tensors
+        return difference * (ctx.temperature * upstream).unsqueeze(1), None, None
+
+
+def _below_maximum(logits: Tensor, scale: float) -> Tensor:
+    """`scale` times the logits, less the largest of the pixel."""
+    return torch.add(logits.amax(1, keepdim=True).mul_(-scale), logits.contiguous(), alpha=scale)
 
 
 class KLDivergence(nn.Module):

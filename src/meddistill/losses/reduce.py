@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from meddistill.losses.checks import check_choice
+from meddistill.losses.masks import keep, numbers
 
 Normalise = Literal["all", "selected"]
 
@@ -35,7 +36,7 @@ def masked_mean(values: Tensor, weight: Tensor, valid: Tensor, *, normalise: Nor
         (tensor(1.5000), tensor(3.))
     """
     check_choice("normalise", normalise, ("all", "selected"))
-    used = (weight * valid).expand_as(values)
-    total = torch.where(valid, values * used, 0.0).sum()
-    size = valid.sum() if normalise == "all" else used.sum()
+    known = numbers(valid, values.dtype).expand_as(values)
+    total = keep(values * weight, known).sum()
+    size = known.sum() if normalise == "all" else keep(weight.expand_as(values), known).sum()
     return total / torch.where(size > 0, size, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -54,45 +55,134 @@ def label_smoothing_map(
         tensor([1.0000, 0.8278, 0.1722, 0.0000])
     """
     check_count("num_classes", num_classes)
+    check_maps(labels)
+    kernel = Kernel(labels.ndim - 1, kernel_size, sigma, centre)
+    codes = class_codes(labels, num_classes)
+    weights = spread(_one_hot(codes, num_classes), kernel)
+    known = codes.clamp(max=1).float()
+    total = weights.sum(1).clamp_(min=kernel.middle).div_(known)  # infinite at ignored pixels: their map is 0
+    return weights / total.unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The kernel of `label_smoothing_map`, scaled so that a pixel at distance r weighs exp(-r^2 / 2 sigma^2).
+
+    Raises:
+        ConfigError: an argument is out of range.
+
+    Example:
+        >>> Kernel(dims=2).middle, Kernel(dims=2).weight(2)
+        (3.897..., 0.367...)
+    """
+
+    dims: int
+    size: int = 3
+    sigma: float = 1.0
+    centre: Centre = "middle"
+
+    def __post_init__(self) -> None:
+        check_choice("centre", self.centre, ("middle", "corner"))
+        if check_count("kernel_size", self.size) < 3 or self.size % 2 == 0:
+            raise ConfigError(f"kernel_size must be odd and at least 3, got {self.size}")
+        check_positive("sigma", self.sigma)
+        if self.middle < 1e-6:
+            raise ConfigError(
+                f"sigma {self.sigma} leaves the neighbours of a pixel no weight: give a larger one"
+            )
+
+    @property
+    def radius(self) -> int:
+        """Pixels from the middle to the edge."""
+        return self.size // 2
+
+    @property
+    def middle(self) -> float:
+        """The weight of the pixel itself: that of all others together, if `centre` is "middle"."""
+        profile = [self.weight(offset**2) for offset in range(-self.radius, self.radius + 1)]
+        left_out = 0 if self.centre == "middle" else self.radius - 1
+        return sum(profile) ** self.dims - self.weight(self.dims * left_out**2)
+
+    def weight(self, squared_distance: int) -> float:
+        """The weight of another pixel."""
+        return math.exp(-squared_distance / (2 * self.sigma**2))
+
+
+def check_maps(labels: Tensor) -> None:
+    """Refuse labels that are not (B, H, W) or (B, D, H, W).
+
+    Raises:
+        ValueError: they are not.
+    """
     if labels.ndim not in (3, 4):
         raise ValueError(
             f"labels {tuple(labels.shape)} are no maps: expected (B, H, W) or (B, D, H, W); "
             "paced distillation without maps takes mode 'tpl', which masks no boundaries"
         )
-    dims = labels.ndim - 1
-    profile = _gaussian(kernel_size, check_positive("sigma", sigma))
-    middle = profile[kernel_size // 2] ** dims
-    excluded = (
-        profile[1] ** dims if check_choice("centre", centre, ("middle", "corner")) == "corner" else middle
-    )
-
-    classes = torch.arange(num_classes, device=labels.device).view(1, -1, *[1] * dims)
-    one_hot = (labels.unsqueeze(1) == classes).float()
-    smooth = one_hot
-    for axis in range(2, 2 + dims):
-        smooth = _convolve(smooth, profile, axis)
-    weights = (smooth - middle * one_hot) / (1 - excluded) + one_hot
-    known = one_hot.sum(1, keepdim=True)
-    return weights * known / weights.sum(1, keepdim=True).clamp(min=0.5)
 
 
-def _gaussian(size: int, sigma: float) -> list[float]:
-    if check_count("kernel_size", size) < 3 or size % 2 == 0:
-        raise ConfigError(f"kernel_size must be odd and at least 3, got {size}")
-    values = [math.exp(-((i - size // 2) ** 2) / (2 * sigma**2)) for i in range(size)]
-    return [value / sum(values) for value in values]
+def class_codes(labels: Tensor, num_classes: int) -> Tensor:
+    """Labels 0..K-1 as 1..K and all others as 0, in one byte where K allows.
+
+    Example:
+        >>> class_codes(torch.tensor([0, 2, 3, -100]), 3)
+        tensor([1, 3, 0, 0], dtype=torch.uint8)
+    """
+    dtype = torch.uint8 if num_classes < 256 else torch.int32
+    codes = labels.to(torch.int32).clamp(-1, num_classes).add_(1).to(dtype)
+    return codes * codes.clone().le_(num_classes)
 
 
-def _convolve(x: Tensor, profile: list[float], axis: int) -> Tensor:
-    """Replicate-padded convolution along one axis; a sum of slices, which autocast leaves in float32."""
-    size, radius = x.shape[axis], len(profile) // 2
-    padded = torch.cat(
-        [x.narrow(axis, 0, 1)] * radius + [x] + [x.narrow(axis, size - 1, 1)] * radius, dim=axis
-    )
-    result = torch.zeros_like(x)
-    for offset, weight in enumerate(profile):
-        result.add_(padded.narrow(axis, offset, size), alpha=weight)
-    return result
+def replicate(maps: Tensor, width: int, *, skip: int = 1) -> Tensor:
+    """Maps with their borders repeated `width` times on every side, apart from the first `skip` axes.
+
+    Example:
+        >>> replicate(torch.tensor([[1, 2, 3]]), 1)
+        tensor([[1, 1, 2, 3, 3]])
+    """
+    for axis in range(skip, maps.ndim):
+        first, last = maps.narrow(axis, 0, 1), maps.narrow(axis, maps.shape[axis] - 1, 1)
+        maps = torch.cat([first] * width + [maps] + [last] * width, dim=axis)
+    return maps
+
+
+def crop(maps: Tensor, width: int, *, skip: int = 1) -> Tensor:
+    """Maps without `width` pixels on every side, apart from the first `skip` axes; the inverse of padding.
+
+    Example:
+        >>> crop(torch.tensor([[1, 1, 2, 3, 3]]), 1)
+        tensor([[1, 2, 3]])
+    """
+    for axis in range(skip, maps.ndim):
+        maps = maps.narrow(axis, width, maps.shape[axis] - 2 * width)
+    return maps
+
+
+def spread(maps: Tensor, kernel: Kernel) -> Tensor:
+    """Each of the maps (*, *, *S) convolved with the kernel, borders replicated, in float32.
+
+    In padded maps laid out in a row, a neighbour is a fixed step away, so that an axis costs a few sums of
+    slices, which autocast leaves in float32.
+
+    Example:
+        >>> maps = torch.tensor([[[[0, 1, 0]]]])
+        >>> spread(maps, Kernel(dims=2))
+        tensor([[[[1.3423, 5.1107, 1.3423]]]])
+    """
+    padded = replicate(maps, kernel.radius, skip=2).float()
+    row = padded.view(-1)
+    for step in padded.stride()[2:]:
+        distances = [(far, far * step) for far in range(1, kernel.radius + 1)]
+        pairs = [row[2 * shift :] + row[: -2 * shift] for _, shift in distances]
+        for (far, shift), pair in zip(distances, pairs, strict=True):
+            row[shift:-shift].add_(pair, alpha=kernel.weight(far**2))
+    return crop(padded, kernel.radius, skip=2).add(maps, alpha=kernel.middle - 1)
+
+
+def _one_hot(codes: Tensor, num_classes: int) -> Tensor:
+    shape = (codes.shape[0], num_classes, *codes.shape[1:])
+    classes = torch.arange(1, num_classes + 1, dtype=codes.dtype, device=codes.device)
+    return codes.unsqueeze(1).expand(shape).contiguous().eq_(classes.view(-1, *[1] * (codes.ndim - 1)))
 
 
 class LabelSmoothingMap(nn.Module):

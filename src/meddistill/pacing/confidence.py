@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from meddistill.losses.checks import IGNORE_INDEX, check_labels, check_positive, wide
-from meddistill.losses.svls import Centre, label_smoothing_map
+from meddistill.losses import two_classes
+from meddistill.losses.certainty import label_certainty
+from meddistill.losses.checks import IGNORE_INDEX, LN2, check_labels, check_positive, wide
+from meddistill.losses.masks import keep, targets
+from meddistill.losses.svls import Centre
 
 
 def true_class_confidence(
@@ -37,10 +40,12 @@ def true_class_confidence(
     """
     check_positive("temperature", temperature)
     check_labels(logits, labels)
-    known = labels != ignore_index
-    index = torch.where(known, labels, 0).long().unsqueeze(1)
-    probability = torch.softmax(wide(logits) / temperature, dim=1).gather(1, index).squeeze(1)
-    return probability * known
+    logits = wide(logits)
+    if logits.shape[1] == 2:
+        return two_classes.confidence(logits, labels, temperature=temperature, ignore_index=ignore_index)
+    target, known = targets(labels, logits.shape[1], logits.dtype, ignore_index=ignore_index)
+    own = logits.gather(1, target.long().unsqueeze(1))
+    return keep(_share(own, logits, temperature), known)
 
 
 def max_confidence(logits: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -60,11 +65,23 @@ def max_confidence(logits: Tensor, *, temperature: float = 1.0) -> Tensor:
         >>> max_confidence(torch.tensor([[0.0, 1.0986123]]))
         tensor([0.7500])
     """
-    return torch.softmax(wide(logits) / check_positive("temperature", temperature), dim=1).amax(1)
+    check_positive("temperature", temperature)
+    logits = wide(logits)
+    if logits.shape[1] == 2:
+        return two_classes.margin(logits).abs_().mul_(1 / temperature).sigmoid_()
+    return _share(logits.amax(1, keepdim=True), logits, temperature)
+
+
+def _share(one: Tensor, logits: Tensor, temperature: float) -> Tensor:
+    """Softmax of one logit (B, 1, *S) among all (B, C, *S): 1 / sum_c 2^((z_c - z) / (T ln 2))."""
+    return (logits.contiguous() - one).mul_(1 / (temperature * LN2)).exp2_().sum(1).reciprocal_()
 
 
 class Score(Protocol):
-    """Anything that rates pixels: teacher logits (B, C, *S), labels (B, *S) -> (B, *S) in 0..1, 1 is easy."""
+    """Anything that rates pixels: teacher logits (B, C, *S), labels (B, *S) -> (B, *S) in 0..1, 1 is easy.
+
+    A score that never falls below some number at labelled pixels can tell by an attribute `least`.
+    """
 
     def __call__(self, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         """Rate each pixel."""
@@ -116,18 +133,18 @@ class Boundary:
     kernel_size: int = 3
     sigma: float = 1.0
     centre: Centre = "middle"
+    least: ClassVar[float] = 0.5
 
     def __call__(self, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         """Certainty (B, *S) of the annotation; 0 at ignored pixels."""
         check_labels(teacher_logits, labels)
-        soft = label_smoothing_map(
+        return label_certainty(
             labels,
             teacher_logits.shape[1],
             kernel_size=self.kernel_size,
             sigma=self.sigma,
             centre=self.centre,
         )
-        return soft.amax(1)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from meddistill.losses.checks import IGNORE_INDEX, wide
+from meddistill.losses.checks import wide
+from meddistill.losses.masks import labelled, numbers, reaches
 from meddistill.pacing.confidence import Score
 
 
@@ -39,6 +40,8 @@ class Everything:
 class HardMask:
     """1 where the score reaches the threshold, else 0: the masks (TPL, BU) of P-CD.
 
+    Where no pixel can fall short of the threshold, the score is not even asked.
+
     Example:
         >>> from meddistill.pacing import TrueClass
         >>> HardMask(TrueClass())(torch.tensor([[0.0, 1.0986123]] * 2), torch.tensor([0, 1]), 0.7)
@@ -49,8 +52,11 @@ class HardMask:
 
     def __call__(self, teacher_logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
         """Mask (B, *S)."""
-        score = self.score(teacher_logits, labels)
-        return (score >= threshold).to(score.dtype)
+        if threshold <= 0:
+            return Everything()(teacher_logits, labels, threshold)
+        if threshold <= getattr(self.score, "least", 0.0):
+            return numbers(labelled(labels), wide(teacher_logits).dtype)
+        return reaches(self.score(teacher_logits, labels), threshold)
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,8 @@ class SoftWeight:
 
     def __call__(self, teacher_logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
         """Weight (B, *S)."""
-        score = self.score(teacher_logits, labels)
-        return torch.where(score >= threshold, 1.0, self.floor(threshold)).to(score.dtype)
+        sure = reaches(self.score(teacher_logits, labels), threshold)
+        return torch.threshold(sure, 0.5, self.floor(threshold))
 
 
 @dataclass(frozen=True)
@@ -114,9 +120,9 @@ class BatchMean:
 
     def __call__(self, teacher_logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
         """Averaged weight (B, *S)."""
-        known = labels != IGNORE_INDEX
-        weight = self.weight(teacher_logits, labels, threshold) * known
-        mean = weight.sum(0, keepdim=True) / known.sum(0, keepdim=True).clamp(min=1)
+        weight = self.weight(teacher_logits, labels, threshold)
+        known = numbers(labelled(labels), weight.dtype)
+        mean = (weight * known).sum(0, keepdim=True) / known.sum(0, keepdim=True).clamp(min=1)
         return mean.expand_as(weight)
 
 
