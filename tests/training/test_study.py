@@ -5,9 +5,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from meddistill.errors import ConfigError
+from meddistill.config import recipe_to_yaml
+from meddistill.errors import ConfigError, RunError
+from meddistill.files import write_text
+from meddistill.training.run_folder import RunFolder
 from meddistill.training.study import plan_study
-from tests.recipes import tiny
+from meddistill.training.tables import compare_folders
+from tests.mistakes import made_run
+from tests.recipes import tiny, tiny_recipe
 
 
 def study_file(folder: Path, rows, **study) -> str:
@@ -76,3 +81,32 @@ def test_a_recipe_without_rows_is_no_study(tmp_path):
     file.write_text(yaml.safe_dump(tiny()))
     with pytest.raises(ConfigError, match="has no study section"):
         plan_study(str(file), tmp_path / "out")
+
+
+def scored_run(folder, **changes):
+    """A run folder with scores, as comparing reads it."""
+    made_run(folder, dice=(0.1, 0.2))
+    write_text(RunFolder(folder).config, recipe_to_yaml(tiny_recipe(**changes)))
+    return folder
+
+
+def test_seeds_of_a_row_may_differ_in_the_folders_of_their_teachers_alone(tmp_path):
+    """Of a lone teacher and of the members of an ensemble."""
+
+    def ensemble(seed, combine="probabilities"):
+        members = [{"path": f"a-s{seed}"}, {"path": f"b-s{seed}"}]
+        return {"teacher": {"members": members, "combine": combine}, "method": {"name": "distillation"}}
+
+    def lone(seed):
+        return {"teacher": {"path": f"a-s{seed}"}, "method": {"name": "distillation"}}
+
+    folders = [
+        scored_run(tmp_path / f"{row}-s{seed}", seed=seed, **changes(seed))
+        for row, changes in (("kd", lone), ("joined", ensemble))
+        for seed in (0, 1)
+    ]
+    compared = compare_folders(folders)
+    assert {row.row: row.seeds for row in compared.rows} == {"kd": 2, "joined": 2}
+    scored_run(tmp_path / "joined-s2", seed=2, **ensemble(2, combine="logits"))
+    with pytest.raises(RunError, match="differ in teacher"):
+        compare_folders([*folders, tmp_path / "joined-s2"])

@@ -61,7 +61,10 @@ def _check_row(row: str, folders: Sequence[Path]) -> None:
 
 
 def _without_seed(recipe: Recipe) -> Recipe:
-    teacher = recipe.teacher.model_copy(update={"path": None})
+    members = recipe.teacher.members
+    if members is not None:
+        members = [member.model_copy(update={"path": None}) for member in members]
+    teacher = recipe.teacher.model_copy(update={"path": None, "members": members})
     return recipe.model_copy(update={"seed": 0, "teacher": teacher})
 
 
