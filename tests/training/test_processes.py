@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from meddistill.training.fit import fit
 from meddistill.training.run_folder import RunFolder
+from tests.mistakes import snapshot, weights
 from tests.recipes import PACED, tiny_recipe, write_recipe
 from tests.training.test_fit import history
 
@@ -64,19 +65,24 @@ def test_killed_in_an_epoch_and_resumed_ends_bit_identical(tmp_path, teacher_run
 
 
 def test_two_processes_give_the_loss_of_one(tmp_path):
-    """DDP by flags alone, over gloo; instance norm, so that half a batch is normalised as in the whole.
+    """DDP by flags alone, over gloo, from logits that one of the two stores while the other waits.
+
+    With instance norm, so that half a batch is normalised as in the whole.
 
     In float32: bfloat16 rounds the gradient of half a batch otherwise than that of a whole one.
     """
     model = {"name": "monai/basicunet", "options": {"features": [4, 4, 4, 4, 4, 4]}}
-    recipe = write_recipe(tmp_path, model=model, training={"precision": "32"})
-    single = start(recipe, tmp_path / "one")
+    teacher = {"path": str(weights(tmp_path / "teacher.safetensors"))}
+    distilled = {"method": {"name": "distillation"}, "teacher": teacher}
+    recipe = write_recipe(tmp_path, model=model, training={"precision": "32"}, **distilled)
+    single = start(recipe, tmp_path / "one", "--stores", str(tmp_path / "stores-one"))
     assert single.wait(timeout=240) == 0, single.stderr.read().decode()
     flags = ["--training.accelerator", "cpu", "--training.devices", "2", "--training.strategy", "ddp"]
-    double = start(recipe, tmp_path / "two", *flags)
+    double = start(recipe, tmp_path / "two", "--stores", str(tmp_path / "stores-two"), *flags)
     assert double.wait(timeout=240) == 0, double.stderr.read().decode()
     one, two = history(RunFolder(tmp_path / "one")), history(RunFolder(tmp_path / "two"))
-    for column in ("train_loss", "selection_loss"):
+    assert snapshot(tmp_path / "stores-two") == snapshot(tmp_path / "stores-one")
+    for column in ("train_loss", "train_kd", "selection_loss"):
         assert [float(row[column]) for row in two] == pytest.approx(
             [float(row[column]) for row in one], rel=1e-4
         )
