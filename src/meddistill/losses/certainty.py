@@ -68,7 +68,8 @@ def _of_two_classes(codes: Tensor, kernel: Kernel) -> Tensor:
     known = codes.clamp(max=1)
     side = (2 * codes - 3 * known).view(torch.int8)  # 1 for class 1, -1 for class 0, 0 for none
     lead, total = spread(torch.stack((side, known.view(torch.int8))), kernel).unbind()
-    return lead.div_(total.clamp_(min=kernel.middle)).mul_(side).add_(known).mul_(0.5)
+    lead.div_(total.clamp_(min=kernel.middle)).mul_(side.float())
+    return lead.add_(known.float()).mul_(0.5)
 
 
 def _by_counting(codes: Tensor, kernel: Kernel) -> Tensor:

@@ -59,6 +59,7 @@ def kl_divergence(
 
 
 def _mean_over_classes(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """The formula as it stands, in the order in which the released code rounds."""
     log_q = torch.log_softmax(student / temperature, dim=1)
     p = torch.softmax(teacher / temperature, dim=1)
     own = p.log().clamp_(min=-LIMIT).mul_(p)

@@ -72,9 +72,10 @@ def _against(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor,
     return margin(logits).mul_(sign), sign, known
 
 
-def _to_logits(slope: Tensor) -> Tensor:
-    """A slope in the margin as the gradient at both logits: (B, *S) -> (B, 2, *S)."""
-    return torch.stack((slope.neg(), slope), dim=1)
+def _to_logits(upstream: Tensor, slope: Tensor) -> Tensor:
+    """The gradient at both logits of a loss with this slope in the margin: (B, *S) -> (B, 2, *S)."""
+    second = upstream * slope
+    return torch.stack((-second, second), dim=1)
 
 
 class _Divergence(torch.autograd.Function):
@@ -88,16 +89,14 @@ class _Divergence(torch.autograd.Function):
         v = margin(student).mul_(1 / temperature)
         u = margin(teacher).mul_(1 / temperature).clamp_(-LIMIT, LIMIT)
         p = u.sigmoid()
-        ctx.save_for_backward(v.sigmoid().sub_(p))
-        ctx.temperature = temperature
+        ctx.save_for_backward(v.sigmoid().sub_(p).mul_(temperature))
         cross, own = (F.softplus(x, threshold=LINEAR_FROM).addcmul_(p, x, value=-1) for x in (v, u))
         return cross.sub_(own).mul_(temperature**2).clamp_(min=0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        (difference,) = ctx.saved_tensors
-        return _to_logits((upstream * difference).mul_(ctx.temperature)), None, None
+        return _to_logits(upstream, *ctx.saved_tensors), None, None
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -112,5 +111,4 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        (slope,) = ctx.saved_tensors
-        return _to_logits(upstream * slope), None, None
+        return _to_logits(upstream, *ctx.saved_tensors), None, None
