@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bench_page import machine_lines
+
 COLUMNS = {
     "supervised/plain": "cross-entropy, torch",
     "supervised/method": "Supervised",
