@@ -35,7 +35,7 @@ THREE = {
 CASES: dict[str, Settings] = {
     "128 px": Settings(**TWO, size=128, batch=8),
     "224 px": Settings(**TWO, size=224, batch=4),
-    "32^3": Settings(**THREE, size=32, dims=3, batch=2, steps=12),
+    "32^3": Settings(**THREE, size=32, dims=3, batch=8),
     "64^3": Settings(**THREE, size=64, dims=3, batch=2),
 }
 """Student and teacher at each size; the teacher has nine times the weights of the student."""
