@@ -68,7 +68,7 @@ def confidence(
 def _against(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
     """The margin against the label, its sign (1, -1 or 0 for class 0, 1 or none), and what is labelled."""
     target, known = targets(labels, 2, logits.dtype, ignore_index=ignore_index)
-    sign = torch.sub(known, target.to(logits.dtype), alpha=2)
+    sign = torch.sub(known, target, alpha=2)
     return margin(logits).mul_(sign), sign, known
 
 
