@@ -65,9 +65,9 @@ def targets(
         >>> classes.long(), mask
         (tensor([1, 0]), tensor([1., 0.]))
     """
-    label = labels.to(dtype)
-    known = torch.ne(label, ignore_index, out=torch.empty_like(label))
-    target = label * known
+    target = labels.to(dtype, copy=True)
+    known = torch.ne(target, ignore_index, out=torch.empty_like(target))
+    target.mul_(known)
     if target.numel() and target.device.type in ("cpu", "cuda"):  # others cannot be asked without waiting
         least, most = target.aminmax()
         torch._assert_async(
