@@ -1,4 +1,4 @@
-"""Cost of the losses, forward and backward, beside a whole step of the student they belong to.
+"""Cost of the losses, forward and backward, within steps of the student they belong to.
 
 See benchmarks/README.md. Example:
 
@@ -10,14 +10,13 @@ from __future__ import annotations
 import argparse
 import gc
 import random
+import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from bench_page import add_outputs, machine, save
 from loss_tables import markdown_page, text_table
@@ -36,7 +35,7 @@ class Settings:
         sizes: batches of images or volumes.
         classes: numbers of classes.
         rounds: how often every loss has its turn.
-        repeats: timed calls of a loss in a turn; one more goes before them, untimed. Of a step one is timed.
+        repeats: timed steps with each loss in a turn; one more goes before them, untimed.
         students: the network whose step is the measure, by number of axes.
         seed: of labels, logits, weights and orders.
     """
@@ -44,7 +43,7 @@ class Settings:
     sizes: tuple[Size, ...] = ((8, 128, 128), (4, 224, 224), (2, 32, 32, 32), (2, 64, 64, 64))
     classes: tuple[int, ...] = (2, 4, 14)
     rounds: int = 20
-    repeats: int = 5
+    repeats: int = 3
     students: Mapping[int, Network] = field(default_factory=lambda: dict(STUDENTS))
     seed: int = 0
 
@@ -73,9 +72,10 @@ def check_parity(task: Task) -> dict[str, float]:
         ValueError: one differs by more than `TOLERANCE`.
     """
     plain = {"supervised": task.plain_supervised, "kd": task.plain_kd, "pcd": task.plain_pcd}
+    logits = task.student(task.batch["image"]).detach()
     differences = {}
     for name, formula in plain.items():
-        wanted, found = formula().item(), task.of(task.methods[name])().item()
+        wanted, found = formula(logits).item(), task.of(name)(logits).item()
         differences[name] = abs(found - wanted) / abs(wanted)
         if not differences[name] <= TOLERANCE:
             raise ValueError(f"{name} computes another loss than its formula: {found} instead of {wanted}")
@@ -83,24 +83,20 @@ def check_parity(task: Task) -> dict[str, float]:
 
 
 def time_rounds(task: Task, settings: Settings) -> list[dict[str, float]]:
-    """Seconds of one call of each work, by round; in each round the works come in a new order."""
-    works, rounds = task.works(), []
-    order, shuffle = list(works), random.Random(settings.seed).shuffle
+    """Seconds of each loss by round, and of a plain supervised step; in each round the order is new."""
+    losses, rounds = task.losses(), []
+    order, shuffle = list(losses), random.Random(settings.seed).shuffle
     for _ in range(settings.rounds):
         shuffle(order)
-        repeats = {name: 1 if name == "step" else settings.repeats for name in order}
-        rounds.append({name: seconds_of(works[name], repeats[name]) for name in order})
+        seconds, rest = {}, []
+        for name in order:
+            gc.collect()
+            task.step(losses[name])
+            steps = [task.step(losses[name]) for _ in range(settings.repeats)]
+            seconds[name] = statistics.mean(loss for loss, _ in steps)
+            rest += [other for _, other in steps]
+        rounds.append({**seconds, "step": statistics.median(rest) + seconds["supervised/plain"]})
     return rounds
-
-
-def seconds_of(work: Callable[[], Tensor], repeats: int) -> float:
-    """Seconds of one call, after one untimed."""
-    gc.collect()
-    work()
-    start = time.perf_counter()
-    for _ in range(repeats):
-        work()
-    return (time.perf_counter() - start) / repeats
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -76,11 +76,11 @@ def markdown_page(result: Mapping[str, Any]) -> str:
         "",
         "<!-- Written by benchmarks/loss_cost.py --markdown; do not edit. -->",
         "",
-        "Loss and gradient at given logits of student and teacher, beside a whole step of the student.",
+        "Loss and gradient at the student's logits, teacher logits given, timed within steps of the student.",
         "benchmarks/README.md says what is compared and how to read it.",
         "",
-        f"- Rounds: {settings['rounds']}, in each {settings['repeats']} timed calls of every loss and one "
-        "step, in a new order each round. Median (middle half).",
+        f"- Rounds: {settings['rounds']}, in each {settings['repeats']} timed steps with every "
+        "loss, in a new order each round. Median (middle half).",
         f"- T = {settings['temperature']}, float32, seed {settings['seed']}.",
         f"- Values: before timing, each method's loss agreed with its formula to {worst:.0e}.",
         *machine_lines(hardware),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from meddistill.losses import label_smoothing_map
-from meddistill.methods import Batch, Context, Distillation, Method, PacedDistillation, Supervised
+from meddistill.methods import Batch, Context, Distillation, PacedDistillation, Supervised
 from meddistill.models import ModelSpec
 from step_task import Network
 
@@ -25,6 +26,9 @@ STUDENTS = {
 
 Size = tuple[int, ...]
 """Images in a batch, then pixels by axis."""
+
+Loss = Callable[[Tensor], Tensor]
+"""Student logits in, scalar out."""
 
 
 class Task:
@@ -46,7 +50,6 @@ class Task:
         self.labels = blobs(size, classes)
         one_hot = F.one_hot(self.labels, classes).movedim(-1, 1)
         self.teacher = (6.0 * one_hot + torch.randn(one_hot.shape)).contiguous()
-        self.logits = (3.0 * one_hot + torch.randn(one_hot.shape)).contiguous().requires_grad_()
         self.batch = Batch(
             image=torch.rand((size[0], 1, *size[1:])),
             label=self.labels,
@@ -66,60 +69,57 @@ class Task:
         self.student = spec.build().train()
         self.optimizer = torch.optim.Adam(self.student.parameters())
 
-    def works(self) -> dict[str, Callable[[], Tensor]]:
-        """Everything that has a turn in a round: a call does the work and returns its loss."""
-        losses = {
+    def losses(self) -> dict[str, Loss]:
+        """The losses that have a turn in a round."""
+        return {
             "supervised/plain": self.plain_supervised,
-            "supervised/method": self.of(self.methods["supervised"]),
+            "supervised/method": self.of("supervised"),
             "kd/plain": self.plain_kd,
-            "kd/method": self.of(self.methods["kd"]),
-            "pcd/method": self.of(self.methods["pcd"]),
+            "kd/method": self.of("kd"),
+            "pcd/method": self.of("pcd"),
         }
-        return {"step": self.step, **{name: self.with_backward(loss) for name, loss in losses.items()}}
 
-    def with_backward(self, loss: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """The loss with its gradient at the logits."""
-
-        def work() -> Tensor:
-            self.logits.grad = None
-            value = loss()
-            value.backward()
-            return value
-
-        return work
-
-    def of(self, method: Method) -> Callable[[], Tensor]:
+    def of(self, method: str) -> Loss:
         """The loss of a method, teacher logits given."""
-        return lambda: method(self.logits, self.batch, self.teacher)["loss"]
+        return lambda logits: self.methods[method](logits, self.batch, self.teacher)["loss"]
 
-    def plain_supervised(self) -> Tensor:
+    def plain_supervised(self, logits: Tensor) -> Tensor:
         """Cross-entropy as in PyTorch's tutorials."""
-        return nn.CrossEntropyLoss()(self.logits, self.labels)
+        return nn.CrossEntropyLoss()(logits, self.labels)
 
-    def plain_kd(self) -> Tensor:
+    def plain_kd(self, logits: Tensor) -> Tensor:
         """The loss of distillation tutorials; "batchmean" divides by the batch, not by the pixels."""
         soft = nn.KLDivLoss(reduction="batchmean")(
-            F.log_softmax(self.logits / TEMPERATURE, dim=1), F.softmax(self.teacher / TEMPERATURE, dim=1)
+            F.log_softmax(logits / TEMPERATURE, dim=1), F.softmax(self.teacher / TEMPERATURE, dim=1)
         )
-        return self.plain_supervised() + soft * TEMPERATURE**2 / self.labels[0].numel()
+        return self.plain_supervised(logits) + soft * TEMPERATURE**2 / self.labels[0].numel()
 
-    def plain_pcd(self) -> Tensor:
+    def plain_pcd(self, logits: Tensor) -> Tensor:
         """The formula of P-CD, for the comparison of values; not timed."""
-        softened = F.log_softmax(self.logits / TEMPERATURE, 1), F.softmax(self.teacher / TEMPERATURE, 1)
+        softened = F.log_softmax(logits / TEMPERATURE, 1), F.softmax(self.teacher / TEMPERATURE, 1)
         k = F.kl_div(*softened, reduction="none").sum(1) * TEMPERATURE**2
-        e = F.cross_entropy(self.logits, self.labels, reduction="none")
+        e = F.cross_entropy(logits, self.labels, reduction="none")
         own = self.labels.unsqueeze(1)
         confidence = F.softmax(self.teacher / CONFIDENCE_TEMPERATURE, 1).gather(1, own).squeeze(1)
         certainty = label_smoothing_map(self.labels, self.classes).amax(1)
         return ((k + e) * (confidence >= self.threshold) * (certainty >= self.threshold)).mean()
 
-    def step(self) -> Tensor:
-        """A whole plain supervised step of the student."""
-        loss = nn.CrossEntropyLoss()(self.student(self.batch["image"]), self.labels)
+    def step(self, loss: Loss) -> tuple[float, float]:
+        """One step of the student.
+
+        Returns:
+            Seconds of the loss with its gradient at the logits, and seconds of all the rest.
+        """
+        start = time.perf_counter()
+        logits = self.student(self.batch["image"])
+        leaf = logits.detach().requires_grad_()
+        before = time.perf_counter()
+        loss(leaf).backward()
+        after = time.perf_counter()
         self.optimizer.zero_grad()
-        loss.backward()
+        logits.backward(leaf.grad)
         self.optimizer.step()
-        return loss
+        return after - before, time.perf_counter() - after + before - start
 
 
 def blobs(size: Size, classes: int) -> Tensor:

@@ -3,22 +3,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meddistill.losses.masks import keep, labelled, numbers, reaches, targets
+from meddistill.losses.masks import keep, numbers, reaches, targets
 from meddistill.testing import gradient
 
 NAN = float("nan")
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64, torch.float32])
-@pytest.mark.parametrize("ignore_index", [-100, 255])
-def test_labelled_is_unequal_to_the_ignored_label_and_leaves_the_labels_alone(dtype, ignore_index):
-    labels = (
-        torch.tensor([[0, 1], [200, 255]], dtype=dtype) if dtype != torch.int16 else torch.tensor([0, -100])
-    )
-    before = labels.clone()
-    assert torch.equal(labelled(labels, ignore_index=ignore_index), labels != ignore_index)
-    assert labelled(labels).dtype == torch.bool
-    assert torch.equal(labels, before)
 
 
 @given(values=st.lists(st.floats(0, 1, width=32), max_size=20), bound=st.floats(0, 1))
@@ -49,7 +37,7 @@ def test_keep_drops_whatever_is_hidden_from_values_and_gradient(hidden):
     assert gradient(kept, values).tolist() == [1.0, 0.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.float64])
 def test_targets_put_class_zero_where_there_is_no_label(dtype):
     labels = torch.tensor([0, 3, 255, 1], dtype=dtype)
     before = labels.clone()

@@ -13,11 +13,10 @@ from meddistill.losses.svls import (
     Centre,
     Kernel,
     check_maps,
-    class_codes,
+    class_weights,
     crop,
-    label_smoothing_map,
+    known_labels,
     replicate,
-    spread,
 )
 
 
@@ -55,30 +54,20 @@ def label_certainty(
     """
     check_maps(labels)
     kernel = Kernel(labels.ndim - 1, kernel_size, sigma, centre)
-    if num_classes == 2:
-        return _of_two_classes(class_codes(labels, num_classes), kernel)
-    if kernel_size == 3:
-        return _by_counting(class_codes(labels, num_classes), kernel)
-    soft = label_smoothing_map(labels, num_classes, kernel_size=kernel_size, sigma=sigma, centre=centre)
-    return soft.amax(1)
+    if num_classes > 2 and kernel_size == 3:
+        return _by_counting(labels, num_classes, kernel)
+    weights, total = class_weights(labels, num_classes, kernel)
+    return weights.amax(1).div_(total)
 
 
-def _of_two_classes(codes: Tensor, kernel: Kernel) -> Tensor:
-    """By how much the pixel's own class leads around it, from two maps whatever the kernel."""
-    known = codes.clamp(max=1)
-    side = (2 * codes - 3 * known).view(torch.int8)  # 1 for class 1, -1 for class 0, 0 for none
-    lead, total = spread(torch.stack((side, known.view(torch.int8))), kernel).unbind()
-    lead.div_(total.clamp_(min=kernel.middle)).mul_(side.float())
-    return lead.add_(known.float()).mul_(0.5)
-
-
-def _by_counting(codes: Tensor, kernel: Kernel) -> Tensor:
+def _by_counting(labels: Tensor, num_classes: int, kernel: Kernel) -> Tensor:
     """The share of the own class among the neighbours that a kernel of 3 has, however many classes."""
-    padded = replicate(codes, 1)
-    same = _weigh(_same_neighbours(padded), kernel)
-    known = _weigh(_labelled_neighbours(padded), kernel)
-    share = crop(same.div_(known).view(padded.shape), 1)
-    return share * codes.clamp(max=1)
+    label, known = known_labels(labels, num_classes)
+    codes = replicate(((label + 1) * known).unsqueeze(1), kernel).squeeze(1)  # 0 for no label
+    codes = codes.to(torch.uint8 if num_classes < 256 else torch.int32)
+    same = _weigh(_same_neighbours(codes), kernel)
+    labelled = _weigh(_labelled_neighbours(codes), kernel)
+    return crop(same.div_(labelled).view(codes.shape), kernel) * known
 
 
 def _weigh(counts: Sequence[Tensor], kernel: Kernel) -> Tensor:

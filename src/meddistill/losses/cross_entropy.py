@@ -7,7 +7,6 @@ from torch.nn import functional as F
 
 from meddistill.losses import two_classes
 from meddistill.losses.checks import IGNORE_INDEX, check_labels, wide
-from meddistill.losses.masks import labelled, numbers
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
@@ -57,12 +56,11 @@ def partial_cross_entropy(logits: Tensor, labels: Tensor, *, ignore_index: int =
         tensor(0.)
     """
     check_labels(logits, labels)
-    logits = wide(logits)
+    count = (labels != ignore_index).sum().clamp(min=1)
     if logits.shape[1] == 2:
-        total = two_classes.cross_entropy(logits, labels, ignore_index=ignore_index).sum()
-    else:
-        total = F.cross_entropy(logits, labels.long(), ignore_index=ignore_index, reduction="sum")
-    return total / numbers(labelled(labels, ignore_index=ignore_index), logits.dtype).sum().clamp(min=1)
+        return cross_entropy(logits, labels, ignore_index=ignore_index).sum() / count
+    total = F.cross_entropy(wide(logits), labels.long(), ignore_index=ignore_index, reduction="sum")
+    return total / count
 
 
 class CrossEntropy(nn.Module):

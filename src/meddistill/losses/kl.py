@@ -75,10 +75,12 @@ class _Divergence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        below_q, below_p = (_below_maximum(z, 1 / (temperature * LN2)) for z in (student, teacher))
-        q, p = below_q.exp2(), below_p.exp2()
-        total_q, total_p = (power.sum(1, keepdim=True) for power in (q, p))
+        scale = 1 / (temperature * LN2)
+        below_p, below_q = _below_maximum(teacher, scale), _below_maximum(student, scale)
+        p = below_p.exp2()
         lead = below_p.sub_(below_q).clamp_(-LIMIT, LIMIT).mul_(p).sum(1)
+        q = below_q.exp2_()
+        total_q, total_p = (power.sum(1, keepdim=True) for power in (q, p))
         value = lead.div_(total_p.squeeze(1)).add_((total_q / total_p).log2_().squeeze(1))
         ctx.save_for_backward(q.div_(total_q).addcdiv_(p, total_p, value=-1))
         ctx.temperature = temperature

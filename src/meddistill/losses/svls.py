@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from meddistill.errors import ConfigError
 from meddistill.losses.checks import check_choice, check_count, check_positive
@@ -56,11 +57,7 @@ def label_smoothing_map(
     """
     check_count("num_classes", num_classes)
     check_maps(labels)
-    kernel = Kernel(labels.ndim - 1, kernel_size, sigma, centre)
-    codes = class_codes(labels, num_classes)
-    weights = spread(_one_hot(codes, num_classes), kernel)
-    known = codes.clamp(max=1).float()
-    total = weights.sum(1).clamp_(min=kernel.middle).div_(known)  # infinite at ignored pixels: their map is 0
+    weights, total = class_weights(labels, num_classes, Kernel(labels.ndim - 1, kernel_size, sigma, centre))
     return weights / total.unsqueeze(1)
 
 
@@ -121,68 +118,72 @@ def check_maps(labels: Tensor) -> None:
         )
 
 
-def class_codes(labels: Tensor, num_classes: int) -> Tensor:
-    """Labels 0..K-1 as 1..K and all others as 0, in one byte where K allows.
+def class_weights(labels: Tensor, num_classes: int, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """The weight of the kernel on the pixels of each class, (B, K, *S), and on all labelled ones, (B, *S).
+
+    The latter is infinite at ignored pixels, so that their shares become 0.
+    """
+    label, known = known_labels(labels, num_classes)
+    classes = torch.arange(num_classes, dtype=label.dtype, device=label.device)
+    one_hot = label.new_empty((label.shape[0], num_classes, *label.shape[1:]))
+    torch.eq(label.unsqueeze(1), classes.view(-1, *[1] * kernel.dims), out=one_hot)
+    weights = spread(one_hot, kernel)
+    return weights, weights.sum(1).clamp_(min=kernel.middle).div_(known)
+
+
+def known_labels(labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """The labels as numbers, and 1 where they are one of the classes, else 0; both float32.
 
     Example:
-        >>> class_codes(torch.tensor([0, 2, 3, -100]), 3)
-        tensor([1, 3, 0, 0], dtype=torch.uint8)
+        >>> known_labels(torch.tensor([0, 2, 3, -100]), 3)[1]
+        tensor([1., 1., 0., 0.])
     """
-    dtype = torch.uint8 if num_classes < 256 else torch.int32
-    codes = labels.to(torch.int32).clamp(-1, num_classes).add_(1).to(dtype)
-    return codes * codes.clone().le_(num_classes)
+    label = labels.to(torch.float32)
+    return label, label.clamp(0, num_classes - 1).eq_(label)
 
 
-def replicate(maps: Tensor, width: int, *, skip: int = 1) -> Tensor:
-    """Maps with their borders repeated `width` times on every side, apart from the first `skip` axes.
+def replicate(maps: Tensor, kernel: Kernel) -> Tensor:
+    """Maps (*, *, *S) with their borders repeated as far as the kernel reaches.
 
     Example:
-        >>> replicate(torch.tensor([[1, 2, 3]]), 1)
-        tensor([[1, 1, 2, 3, 3]])
+        >>> replicate(torch.tensor([[[[1.0, 2.0]]]]), Kernel(dims=2))
+        tensor([[[[1., 1., 2., 2.],
+                  [1., 1., 2., 2.],
+                  [1., 1., 2., 2.]]]])
     """
-    for axis in range(skip, maps.ndim):
-        first, last = maps.narrow(axis, 0, 1), maps.narrow(axis, maps.shape[axis] - 1, 1)
-        maps = torch.cat([first] * width + [maps] + [last] * width, dim=axis)
-    return maps
+    return F.pad(maps, (kernel.radius,) * 2 * kernel.dims, mode="replicate")
 
 
-def crop(maps: Tensor, width: int, *, skip: int = 1) -> Tensor:
-    """Maps without `width` pixels on every side, apart from the first `skip` axes; the inverse of padding.
+def crop(maps: Tensor, kernel: Kernel) -> Tensor:
+    """The inverse of `replicate`; maps (..., *S).
 
     Example:
-        >>> crop(torch.tensor([[1, 1, 2, 3, 3]]), 1)
-        tensor([[1, 2, 3]])
+        >>> crop(torch.zeros(1, 5, 6), Kernel(dims=2)).shape
+        torch.Size([1, 3, 4])
     """
-    for axis in range(skip, maps.ndim):
-        maps = maps.narrow(axis, width, maps.shape[axis] - 2 * width)
+    for axis in range(-kernel.dims, 0):
+        maps = maps.narrow(axis, kernel.radius, maps.shape[axis] - 2 * kernel.radius)
     return maps
 
 
 def spread(maps: Tensor, kernel: Kernel) -> Tensor:
-    """Each of the maps (*, *, *S) convolved with the kernel, borders replicated, in float32.
+    """Each of the maps (*, *, *S) convolved with the kernel, borders replicated.
 
     In padded maps laid out in a row, a neighbour is a fixed step away, so that an axis costs a few sums of
     slices, which autocast leaves in float32.
 
     Example:
-        >>> maps = torch.tensor([[[[0, 1, 0]]]])
-        >>> spread(maps, Kernel(dims=2))
+        >>> spread(torch.tensor([[[[0.0, 1.0, 0.0]]]]), Kernel(dims=2))
         tensor([[[[1.3423, 5.1107, 1.3423]]]])
     """
-    padded = replicate(maps, kernel.radius, skip=2).float()
+    padded = replicate(maps, kernel)
     row = padded.view(-1)
     for step in padded.stride()[2:]:
         distances = [(far, far * step) for far in range(1, kernel.radius + 1)]
         pairs = [row[2 * shift :] + row[: -2 * shift] for _, shift in distances]
         for (far, shift), pair in zip(distances, pairs, strict=True):
             row[shift:-shift].add_(pair, alpha=kernel.weight(far**2))
-    return crop(padded, kernel.radius, skip=2).add(maps, alpha=kernel.middle - 1)
-
-
-def _one_hot(codes: Tensor, num_classes: int) -> Tensor:
-    shape = (codes.shape[0], num_classes, *codes.shape[1:])
-    classes = torch.arange(1, num_classes + 1, dtype=codes.dtype, device=codes.device)
-    return codes.unsqueeze(1).expand(shape).contiguous().eq_(classes.view(-1, *[1] * (codes.ndim - 1)))
+    return crop(padded, kernel).add(maps, alpha=kernel.middle - 1)
 
 
 class LabelSmoothingMap(nn.Module):

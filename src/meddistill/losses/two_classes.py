@@ -68,7 +68,7 @@ def confidence(
 def _against(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
     """The margin against the label, its sign (1, -1 or 0 for class 0, 1 or none), and what is labelled."""
     target, known = targets(labels, 2, logits.dtype, ignore_index=ignore_index)
-    sign = torch.sub(known, target.to(logits.dtype), alpha=2)
+    sign = target.mul_(-2).add_(known)
     return margin(logits).mul_(sign), sign, known
 
 
@@ -86,12 +86,14 @@ class _Divergence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        v = margin(student).mul_(1 / temperature)
         u = margin(teacher).mul_(1 / temperature).clamp_(-LIMIT, LIMIT)
         p = u.sigmoid()
-        ctx.save_for_backward(v.sigmoid().sub_(p).mul_(temperature))
-        cross, own = (F.softplus(x, threshold=LINEAR_FROM).addcmul_(p, x, value=-1) for x in (v, u))
-        return cross.sub_(own).mul_(temperature**2).clamp_(min=0)
+        own = F.softplus(u, threshold=LINEAR_FROM).addcmul_(p, u, value=-1)
+        del u  # its memory, still in the cache, serves the student
+        v = margin(student).mul_(1 / temperature)
+        value = F.softplus(v, threshold=LINEAR_FROM).addcmul_(p, v, value=-1).sub_(own)
+        ctx.save_for_backward(v.sigmoid_().sub_(p).mul_(temperature))
+        return value.mul_(temperature**2).clamp_(min=0)
 
     @staticmethod
     @once_differentiable
@@ -105,8 +107,9 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         against, sign, known = _against(logits, labels, ignore_index)
-        ctx.save_for_backward(against.sigmoid().mul_(sign))
-        return keep(F.softplus(against, threshold=LINEAR_FROM), known)
+        loss = keep(F.softplus(against, threshold=LINEAR_FROM), known)
+        ctx.save_for_backward(against.sigmoid_().mul_(sign))
+        return loss
 
     @staticmethod
     @once_differentiable

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from meddistill.losses import kl_divergence, partial_cross_entropy
+from meddistill.losses import IGNORE_INDEX, kl_divergence, partial_cross_entropy
 from meddistill.losses.checks import check_choice, check_positive
 from meddistill.losses.kl import ClassReduction
-from meddistill.losses.masks import labelled
 from meddistill.losses.reduce import masked_mean
 from meddistill.methods.base import Batch, Method
 from meddistill.methods.checks import require_teacher, term_weights
@@ -65,7 +64,7 @@ class Distillation(Method):
             TeacherError: the teacher has another number of classes.
         """
         teacher = require_teacher(student_logits, teacher_logits)
-        valid = labelled(batch["label"])
+        valid = batch["label"] != IGNORE_INDEX
         ce = partial_cross_entropy(student_logits, batch["label"])
         divergence = kl_divergence(
             student_logits, teacher, temperature=self.temperature, class_reduction=self.class_reduction

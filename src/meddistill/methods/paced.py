@@ -12,8 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from meddistill.errors import RunError
-from meddistill.losses import cross_entropy, kl_divergence, masked_mean
-from meddistill.losses.masks import labelled
+from meddistill.losses import IGNORE_INDEX, cross_entropy, kl_divergence, masked_mean
 from meddistill.methods.base import Batch, Context, Method
 from meddistill.methods.checks import require_teacher, term_weights
 from meddistill.methods.pcd_curriculum import CurriculumState, hard_mask, paces, soft_weight, survey
@@ -105,7 +104,7 @@ class PacedDistillation(PacedOptions, Method):
         mask = soft = self._hard(teacher, labels, self._thresholds.get("threshold", 0.0))
         if self.parts.soft_weight:
             soft = mask * self._soft(teacher, labels, self._thresholds["cpl_threshold"])
-        valid = labelled(labels)
+        valid = labels != IGNORE_INDEX
         kd = masked_mean(k, mask if self.weights_to == "ce" else soft, valid, normalise=self.normalise)
         ce = masked_mean(e, mask if self.weights_to == "kld" else soft, valid, normalise=self.normalise)
         kd_weight, ce_weight = term_weights(self.alpha)

@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from meddistill.losses.checks import wide
-from meddistill.losses.masks import labelled, numbers, reaches
+from meddistill.losses.checks import IGNORE_INDEX, wide
+from meddistill.losses.masks import numbers, reaches
 from meddistill.pacing.confidence import Score
 
 
@@ -55,7 +55,7 @@ class HardMask:
         if threshold <= 0:
             return Everything()(teacher_logits, labels, threshold)
         if threshold <= getattr(self.score, "least", 0.0):
-            return numbers(labelled(labels), wide(teacher_logits).dtype)
+            return numbers(labels != IGNORE_INDEX, wide(teacher_logits).dtype)
         return reaches(self.score(teacher_logits, labels), threshold)
 
 
@@ -121,7 +121,7 @@ class BatchMean:
     def __call__(self, teacher_logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
         """Averaged weight (B, *S)."""
         weight = self.weight(teacher_logits, labels, threshold)
-        known = numbers(labelled(labels), weight.dtype)
+        known = numbers(labels != IGNORE_INDEX, weight.dtype)
         mean = (weight * known).sum(0, keepdim=True) / known.sum(0, keepdim=True).clamp(min=1)
         return mean.expand_as(weight)
 
