@@ -8,7 +8,7 @@ from meddistill.data.transforms import PRESETS, Augmentation
 from meddistill.teachers.annotate import annotate
 from meddistill.teachers.manifest import Views
 from meddistill.teachers.store import TeacherStore
-from meddistill.teachers.store_error import compare_with_live, differences_table, geometric_changes
+from meddistill.teachers.store_error import advice, compare_with_live, differences_table, geometric_changes
 from tests.teachers.stores import Tutor, images, manifest, stored
 
 SIZE = (24, 24)
@@ -101,6 +101,13 @@ def test_each_geometric_change_is_tried_alone():
         "quarter turns": Augmentation(quarter_turns=1.0),
         "zoom": Augmentation(zoom=0.1),
     }
+
+
+def test_replay_is_recommended_where_the_teacher_follows_no_change(tmp_path):
+    assert "under flip the teacher itself answers otherwise" in advice(
+        list(differences(tmp_path / "a", left_and_right).values())
+    )
+    assert advice(list(differences(tmp_path / "b", steep).values())) == ""
 
 
 def test_the_table(tmp_path):

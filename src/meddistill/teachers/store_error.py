@@ -15,6 +15,9 @@ from meddistill.data.transforms import PRESETS, Augmentation, JointTransform, Sa
 from meddistill.teachers.annotate import Images, Network
 from meddistill.teachers.store import TeacherStore
 
+NOTABLE = 0.03
+"""Mean |dp| under a geometric change above which `replay` is recommended."""
+
 CASES = 8
 """Cases that are compared unless told otherwise, spread over the store."""
 
@@ -88,6 +91,22 @@ def geometric_changes(augmentation: Augmentation) -> Mapping[str, Augmentation]:
         "shear": Augmentation(shear=augmentation.shear),
     }
     return {name: change for name, change in alone.items() if getattr(augmentation, name.replace(" ", "_"))}
+
+
+def advice(found: Sequence[Difference]) -> str:
+    """What to do where the teacher itself answers otherwise for a changed image; empty where it hardly does.
+
+    Example:
+        >>> advice([Difference("none", 0.0001, 0.0, 8), Difference("flip", 0.8, 0.06, 8)])
+        'under flip the teacher itself answers otherwise (mean |dp| 0.060): try --teacher.mode replay'
+    """
+    worst = max(found, key=lambda row: row.mean)
+    if worst.mean <= NOTABLE:
+        return ""
+    return (
+        f"under {worst.change} the teacher itself answers otherwise (mean |dp| {worst.mean:.3f}): "
+        "try --teacher.mode replay"
+    )
 
 
 def differences_table(found: Sequence[Difference], *, size: int, rows: int) -> str:

@@ -20,7 +20,7 @@ from meddistill.teachers.annotate import Annotation, Network, annotate
 from meddistill.teachers.base import BaseTeacher
 from meddistill.teachers.manifest import Manifest, Views, check_same
 from meddistill.teachers.store import MANIFEST, TeacherStore
-from meddistill.teachers.store_error import Difference, compare_with_live, differences_table
+from meddistill.teachers.store_error import Difference, advice, compare_with_live, differences_table
 from meddistill.teachers.stored import (
     JointLogits,
     ReplayedLogits,
@@ -59,7 +59,8 @@ class Stored:
     def __str__(self) -> str:
         """What was done, the size and the differences, for a terminal."""
         table = differences_table(self.differences, size=self.store.nbytes, rows=self.store.manifest.rows)
-        return f"teacher store {self.store.folder}: {self.annotation}\n{table}"
+        lines = [f"teacher store {self.store.folder}: {self.annotation}", table, advice(self.differences)]
+        return "\n".join(line for line in lines if line)
 
     def logits(self, cases: Sequence[str], *, seed: int) -> TeacherLogits:
         """What a data set of `cases` reads during training."""
