@@ -19,7 +19,8 @@ class Batch(TypedDict):
 
     `image` (B, C, *S) float in 0..1, `label` (B, *S) int64 with `IGNORE_INDEX` where unknown, `index` (B,)
     position of each case in its data set, `case_id` B names, `teacher_logits` (B, K, *S) when they were
-    stored beforehand.
+    stored beforehand. Under mixed supervision also `full` (B,) bool, true for cases whose label is complete,
+    and `weak` (B, *S) int64, a weak label of every case; `label` of the others is then their weak label.
     """
 
     image: Tensor
@@ -27,6 +28,8 @@ class Batch(TypedDict):
     index: Tensor
     case_id: list[str]
     teacher_logits: NotRequired[Tensor]
+    full: NotRequired[Tensor]
+    weak: NotRequired[Tensor]
 
 
 @dataclass(frozen=True)
