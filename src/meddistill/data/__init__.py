@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from meddistill.data.sources.folder import FolderSource
     from meddistill.data.sources.manifest import ManifestSource
     from meddistill.data.sources.palette import PaletteSource
+    from meddistill.data.sources.slices import SliceSource
+    from meddistill.data.sources.volume_folder import VolumeFolderSource
     from meddistill.data.splits import check_no_leak, split_cases
     from meddistill.data.transforms import make_transform
     from meddistill.data.validate import check_files
+    from meddistill.data.volumes.geometry import Geometry
+    from meddistill.data.volumes.nifti import write_volume
 
 _HOME = {
     "IGNORE_INDEX": "case",
@@ -29,12 +33,15 @@ _HOME = {
     "CaseCache": "cache",
     "CaseDataset": "dataset",
     "FolderSource": "sources.folder",
+    "Geometry": "volumes.geometry",
     "Inspection": "inspect",
     "ManifestSource": "sources.manifest",
     "PaletteSource": "sources.palette",
     "PhantomSource": "phantom",
+    "SliceSource": "sources.slices",
     "Source": "case",
     "Split": "case",
+    "VolumeFolderSource": "sources.volume_folder",
     "check_files": "validate",
     "check_no_leak": "splits",
     "make_loader": "dataset",
@@ -43,6 +50,7 @@ _HOME = {
     "phantom_case": "phantom",
     "split_cases": "splits",
     "write_phantom": "phantom",
+    "write_volume": "volumes.nifti",
 }
 
 __all__ = [
@@ -52,12 +60,15 @@ __all__ = [
     "CaseCache",
     "CaseDataset",
     "FolderSource",
+    "Geometry",
     "Inspection",
     "ManifestSource",
     "PaletteSource",
     "PhantomSource",
+    "SliceSource",
     "Source",
     "Split",
+    "VolumeFolderSource",
     "check_files",
     "check_no_leak",
     "inspect_source",
@@ -66,6 +77,7 @@ __all__ = [
     "phantom_case",
     "split_cases",
     "write_phantom",
+    "write_volume",
 ]
 
 __getattr__ = lazy_names(__name__, _HOME)
