@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from meddistill.data.dataset import CaseDataset, make_loader
     from meddistill.data.inspect import Inspection, inspect_source
     from meddistill.data.phantom import PhantomSource, phantom_case, write_phantom
+    from meddistill.data.sources.decathlon import DecathlonSource
+    from meddistill.data.sources.dicom import DicomSource
     from meddistill.data.sources.folder import FolderSource
     from meddistill.data.sources.manifest import ManifestSource
+    from meddistill.data.sources.nnunet import NnUNetSource
     from meddistill.data.sources.palette import PaletteSource
     from meddistill.data.sources.slices import SliceSource
     from meddistill.data.sources.volume_folder import VolumeFolderSource
@@ -32,10 +35,13 @@ _HOME = {
     "Case": "case",
     "CaseCache": "cache",
     "CaseDataset": "dataset",
+    "DecathlonSource": "sources.decathlon",
+    "DicomSource": "sources.dicom",
     "FolderSource": "sources.folder",
     "Geometry": "volumes.geometry",
     "Inspection": "inspect",
     "ManifestSource": "sources.manifest",
+    "NnUNetSource": "sources.nnunet",
     "PaletteSource": "sources.palette",
     "PhantomSource": "phantom",
     "SliceSource": "sources.slices",
@@ -59,10 +65,13 @@ __all__ = [
     "Case",
     "CaseCache",
     "CaseDataset",
+    "DecathlonSource",
+    "DicomSource",
     "FolderSource",
     "Geometry",
     "Inspection",
     "ManifestSource",
+    "NnUNetSource",
     "PaletteSource",
     "PhantomSource",
     "SliceSource",

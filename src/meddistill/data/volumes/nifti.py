@@ -28,6 +28,9 @@ ENDINGS = (".nii.gz", ".nii")
 # What nibabel has to say of a header is in the errors it raises; its own handler would print it as well.
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
 
+_SCANNER = 1
+"""NIfTI's code for an affine in the coordinates of the scanner."""
+
 _UNITS: dict[str, LengthUnit] = {"meter": "meter", "micron": "micron"}
 
 
@@ -55,8 +58,8 @@ def strip_nifti(name: str) -> str:
 def nifti_geometry(path: Path | str, *, channels: int | None = None) -> Geometry:
     """The grid of a NIfTI file, from its header alone.
 
-    The spacing counts as unknown where the header says nothing of it: the affine is the identity (or none is
-    given) and all voxel sizes are 1.
+    The spacing counts as unknown where the header says nothing of it: all voxel sizes are 1, and the affine is
+    missing, or is the identity and not said to be that of the scanner.
 
     Args:
         path: the file.
@@ -124,10 +127,13 @@ def write_volume(path: Path | str, labels: npt.NDArray[np.integer[Any]], geometr
 
 
 def _image(voxels: npt.NDArray[Any], geometry: Geometry) -> nibabel.Nifti1Image:
-    """A file in memory; where the grid came from a file without any affine, it gets none either."""
-    nothing_known = geometry.spacing is None and not _is_identity(geometry.affine)
-    image = nibabel.Nifti1Image(voxels, None if nothing_known else geometry.affine)
+    """A file in memory that says as much of the grid as is known, and no more."""
+    image = nibabel.Nifti1Image(voxels, None)
     image.header.set_xyzt_units(geometry.affine_unit)
+    if geometry.spacing is not None:
+        image.set_sform(geometry.affine, code="scanner")
+    elif not np.array_equal(image.header.get_best_affine(), geometry.affine):
+        image.set_sform(geometry.affine, code="aligned")
     return image
 
 
@@ -166,10 +172,10 @@ def _geometry(image: nibabel.Nifti1Image, channels: int | None) -> Geometry:
     shape = _checked_shape(image, channels)
     x, y, z = shape[:3]
     header = image.header
-    sizes = header.get_zooms()[:3]
-    coded = bool(header["sform_code"] or header["qform_code"])
     affine = np.asarray(image.affine, dtype=np.float64)
-    unknown = all(size == 1 for size in sizes) and (not coded or _is_identity(affine))
+    codes = {int(header["sform_code"]), int(header["qform_code"])}
+    placed = codes != {0} and (_SCANNER in codes or not np.array_equal(affine, np.eye(4)))
+    unknown = not placed and all(size == 1 for size in header.get_zooms()[:3])
     unit = _UNITS.get(header.get_xyzt_units()[0], "mm")
     return Geometry.from_affine(affine, (z, y, x), spacing_known=not unknown, affine_unit=unit)
 
@@ -194,7 +200,3 @@ def _checked_shape(image: nibabel.Nifti1Image, channels: int | None) -> tuple[in
             f"{by(shape)} is larger than {MAX_VOXELS} voxels, refused without decoding; crop the volume"
         )
     return shape
-
-
-def _is_identity(affine: npt.NDArray[np.float64]) -> bool:
-    return bool((affine == np.eye(4)).all())
