@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import nibabel
 import numpy as np
@@ -27,6 +27,13 @@ ENDINGS = (".nii.gz", ".nii")
 
 # What nibabel has to say of a header is in the errors it raises; its own handler would print it as well.
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
+
+_KINDS: dict[bytes, Any] = {
+    size.to_bytes(4, order): kind
+    for size, kind in ((348, nibabel.Nifti1Image), (540, nibabel.Nifti2Image))
+    for order in ("little", "big")
+}
+"""Both versions by the first four bytes of a file, the size of its header."""
 
 _SCANNER = 1
 """NIfTI's code for an affine in the coordinates of the scanner."""
@@ -58,8 +65,8 @@ def strip_nifti(name: str) -> str:
 def nifti_geometry(path: Path | str, *, channels: int | None = None) -> Geometry:
     """The grid of a NIfTI file, from its header alone.
 
-    The spacing counts as unknown where the header says nothing of it: all voxel sizes are 1, and the affine is
-    missing, or is the identity and not said to be that of the scanner.
+    The spacing counts as unknown where the header says nothing of it: all voxel sizes are 1, and the affine
+    is missing, or is the identity and not said to be that of the scanner.
 
     Args:
         path: the file.
@@ -89,6 +96,9 @@ def read_nifti(path: Path | str, *, channels: int | None = None) -> npt.NDArray[
             values: npt.NDArray[Any] = np.asanyarray(image.dataobj)
         else:
             values = image.get_fdata(dtype=np.float32, caching="unchanged")
+        _read_to_the_end(image)
+        if isinstance(values, np.memmap):
+            values = np.array(values)
         return np.ascontiguousarray(values.reshape(shape, order="F").T)
 
 
@@ -130,6 +140,7 @@ def _image(voxels: npt.NDArray[Any], geometry: Geometry) -> nibabel.Nifti1Image:
     """A file in memory that says as much of the grid as is known, and no more."""
     image = nibabel.Nifti1Image(voxels, None)
     image.header.set_xyzt_units(geometry.affine_unit)
+    image.header.set_zooms(np.linalg.norm(geometry.affine[:3, :3], axis=0))
     if geometry.spacing is not None:
         image.set_sform(geometry.affine, code="scanner")
     elif not np.array_equal(image.header.get_best_affine(), geometry.affine):
@@ -151,10 +162,12 @@ def _opened(path: Path) -> Iterator[nibabel.Nifti1Image]:
     try:
         if path.stat().st_size == 0:
             raise DataError("the file is empty (0 bytes)")
-        image = nibabel.load(path)
-        if not isinstance(image, nibabel.Nifti1Image):
-            raise DataError("not a NIfTI file; convert it to .nii.gz")
-        yield image
+        with _stream(path) as stream:
+            kind = _KINDS.get(stream.read(4))
+            if kind is None:
+                raise DataError("not a NIfTI file; convert it to .nii.gz")
+            stream.seek(0)
+            yield kind.from_stream(stream)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except ImageFileError as error:
@@ -166,6 +179,19 @@ def _opened(path: Path) -> Iterator[nibabel.Nifti1Image]:
         raise DataError(
             f"{path}: cannot be read ({reason}); the file is damaged or cut off: copy it again"
         ) from error
+
+
+def _stream(path: Path) -> IO[bytes]:
+    if path.name.lower().endswith(".gz"):
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    return path.open("rb")
+
+
+def _read_to_the_end(image: nibabel.Nifti1Image) -> None:
+    """Only at the end of a compressed file is its checksum compared."""
+    stream = image.file_map["image"].fileobj
+    while stream.read(2**20):
+        pass
 
 
 def _geometry(image: nibabel.Nifti1Image, channels: int | None) -> Geometry:
