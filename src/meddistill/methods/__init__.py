@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from meddistill.methods.base import Batch, Context, Method
-from meddistill.methods.checks import build
 from meddistill.methods.distillation import Distillation
 from meddistill.methods.paced import PacedDistillation
 from meddistill.methods.supervised import Supervised
+from meddistill.registry import build
 
 METHODS: dict[str, Callable[..., Method]] = {
     "supervised": Supervised,
