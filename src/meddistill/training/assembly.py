@@ -128,4 +128,5 @@ def student_spec(recipe: Recipe, data: TaskData) -> ModelSpec:
         options=dict(recipe.model.options),
         class_names=tuple(data.source.class_names),
         size=tuple(recipe.data.size),
+        form=create_method(**recipe.method).form,
     )
