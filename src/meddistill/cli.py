@@ -196,6 +196,8 @@ def _print_summary(summary: dict[str, Any], split: str) -> None:
             )
             print(f"{split} {name:<20} {value['mean']:.4f}{interval}")
     print(f"{split} counts: " + ", ".join(f"{name} {count}" for name, count in summary["counts"].items()))
+    for name, other in summary.get("branches", {}).items():
+        _print_summary(other, f"{split} {name} branch")
 
 
 @app.command()
@@ -272,6 +274,9 @@ def predict(
     out: OutOption,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that are there.")] = False,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
+    branch: Annotated[
+        str | None, typer.Option(help="Which branch of a student that has several.  [default: the first]")
+    ] = None,
 ) -> None:
     """Write a mask, at the original size, for every image of a folder.
 
@@ -279,7 +284,7 @@ def predict(
     """
     from meddistill.deploy.predict import predict as predict_folder
 
-    masks = predict_folder(run, folder, out, overwrite=overwrite, device=device)
+    masks = predict_folder(run, folder, out, overwrite=overwrite, device=device, branch=branch)
     print(f"{len(masks)} masks in {out}")
 
 
