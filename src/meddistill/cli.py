@@ -298,10 +298,14 @@ def inspect(
     train: Annotated[Path | None, typer.Option(help="JSON list of the training images.")] = None,
     selection: Annotated[Path | None, typer.Option(help="JSON list of the selection images.")] = None,
     test: Annotated[Path | None, typer.Option(help="JSON list of the test images.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Also draw a dozen cases with their labels into this PNG.")
+    ] = None,
 ) -> None:
     """Look for what spoils a study: leaks, duplicates, empty, broken or contradictory files.
 
-    Exit code 2 when there is a finding of level error.
+    Of a recipe with data.supervision also what its weak labels cover. Exit code 2 when there is a finding of
+    level error.
 
     Example: `meddistill inspect data/busi --train splits/pcd_train.json --test splits/pcd_val.json`
     """
@@ -311,10 +315,12 @@ def inspect(
 
     lists = {"train": train, "selection": selection, "test": test}
     files = {name: path for name, path in lists.items() if path}
-    found = inspect_data(data, files=files, overrides=_overrides(context))
+    found = inspect_data(data, files=files, overrides=_overrides(context), sheet=sheet)
     print(render(found))
     if json is not None:
         write_json(json, found.to_json())
+    if sheet is not None and not found.has_errors:
+        print(f"sheet: {sheet}")
     if found.has_errors:
         errors = sum(finding.level == "error" for finding in found.findings)
         raise DataError(f"{errors} of the findings above are errors; mend the data before training on it")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from meddistill.methods.base import Batch, Context, Method
-from meddistill.methods.checks import build
 from meddistill.methods.cross_pseudo import CrossPseudoSupervision, TwinLogits
 from meddistill.methods.decoupled import Decoupled
 from meddistill.methods.distillation import Distillation
@@ -17,6 +16,7 @@ from meddistill.methods.paced import PacedDistillation
 from meddistill.methods.rows import with_rows
 from meddistill.methods.single_branch import SingleBranch
 from meddistill.methods.supervised import Supervised
+from meddistill.registry import build
 
 METHODS: dict[str, Callable[..., Method]] = {
     "supervised": Supervised,

@@ -56,7 +56,8 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     if folder.summary(split).exists() and not again:
         summary: dict[str, Any] = read_json(folder.summary(split))
         return summary
-    data = TaskData.from_config(recipe.data)
+    with_full_labels = recipe.data.model_copy(update={"supervision": None})
+    data = TaskData.from_config(with_full_labels)
     if not data.split.cases.get(split):
         raise RunError(unknown_name("split", split, [n for n, cases in data.split.cases.items() if cases]))
     check_same_split(folder, data)
