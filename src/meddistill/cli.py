@@ -291,9 +291,7 @@ def predict(
 @app.command(context_settings=TAKES_KEYS)
 def inspect(
     context: typer.Context,
-    data: Annotated[
-        str, typer.Argument(help="A class-folder tree, a CSV manifest, or a recipe whose data to inspect.")
-    ],
+    data: Annotated[str, typer.Argument(help="A folder of images or volumes, a CSV manifest, or a recipe.")],
     json: Annotated[Path | None, typer.Option(help="Also write the findings as JSON.")] = None,
     train: Annotated[Path | None, typer.Option(help="JSON list of the training images.")] = None,
     selection: Annotated[Path | None, typer.Option(help="JSON list of the selection images.")] = None,

@@ -200,7 +200,8 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
         ConfigError: the first thing wrong, in one line.
     """
     recipe = check_section(Recipe, mapping)
-    if len(recipe.data.size) == 3 and recipe.data.source.kind != "phantom":
+    source = recipe.data.source
+    if len(recipe.data.size) == 3 and getattr(source, "slices", source.kind != "phantom"):
         raise ConfigError(
             "data.size: three sizes were given, but this source holds 2D images; give [height, width]"
         )

@@ -54,8 +54,60 @@ class PhantomSourceConfig(Section):
     normal_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.15
 
 
+class VolumeOptions(Section):
+    """What all sources of volumes share, see docs/volumes.md.
+
+    `slices` trains on the slices across the first axis (`data.size` has two numbers), otherwise on volumes
+    (three). `classes` gives for each class, background first, its label value or values; `ignore_value`
+    means "not labelled". `group_pattern` is searched in the case id, for example `"^(patient[0-9]+)"`.
+    """
+
+    root: str
+    slices: bool = False
+    ignore_value: int | None = None
+    normalise: Literal["minmax", "percentiles", "window"] = "percentiles"
+    window: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    group_pattern: str | None = None
+    unlabelled: Literal["refuse", "allow"] = "refuse"
+
+
+class VolumesSourceConfig(VolumeOptions):
+    """NIfTI files with equal names in `images/`, `labels/` and perhaps `scribbles/` (weak labels)."""
+
+    kind: Literal["volumes"]
+    classes: dict[str, int | list[int]]
+
+
+class DicomSourceConfig(VolumeOptions):
+    """Folders of one DICOM series each, with a label `<folder>.nii.gz` beside the folder."""
+
+    kind: Literal["dicom"]
+    classes: dict[str, int | list[int]]
+
+
+class NnUNetSourceConfig(VolumeOptions):
+    """A raw folder of nnU-Net; classes are those of its `dataset.json` unless given."""
+
+    kind: Literal["nnunet"]
+    classes: dict[str, int | list[int]] | None = None
+
+
+class DecathlonSourceConfig(VolumeOptions):
+    """A folder of the Medical Segmentation Decathlon; classes as its `dataset.json` has them unless given."""
+
+    kind: Literal["decathlon"]
+    classes: dict[str, int | list[int]] | None = None
+
+
 SourceConfig = Annotated[
-    FolderSourceConfig | ManifestSourceConfig | PaletteSourceConfig | PhantomSourceConfig,
+    FolderSourceConfig
+    | ManifestSourceConfig
+    | PaletteSourceConfig
+    | PhantomSourceConfig
+    | VolumesSourceConfig
+    | DicomSourceConfig
+    | NnUNetSourceConfig
+    | DecathlonSourceConfig,
     Field(discriminator="kind"),
 ]
 

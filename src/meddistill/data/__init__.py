@@ -15,12 +15,19 @@ if TYPE_CHECKING:
     from meddistill.data.dataset import CaseDataset, make_loader
     from meddistill.data.inspect import Inspection, inspect_source
     from meddistill.data.phantom import PhantomSource, phantom_case, write_phantom
+    from meddistill.data.sources.decathlon import DecathlonSource
+    from meddistill.data.sources.dicom import DicomSource
     from meddistill.data.sources.folder import FolderSource
     from meddistill.data.sources.manifest import ManifestSource
+    from meddistill.data.sources.nnunet import NnUNetSource
     from meddistill.data.sources.palette import PaletteSource
+    from meddistill.data.sources.slices import SliceSource
+    from meddistill.data.sources.volume_folder import VolumeFolderSource
     from meddistill.data.splits import check_no_leak, split_cases
     from meddistill.data.transforms import make_transform
     from meddistill.data.validate import check_files
+    from meddistill.data.volumes.geometry import Geometry
+    from meddistill.data.volumes.nifti import write_volume
 
 _HOME = {
     "IGNORE_INDEX": "case",
@@ -28,13 +35,19 @@ _HOME = {
     "Case": "case",
     "CaseCache": "cache",
     "CaseDataset": "dataset",
+    "DecathlonSource": "sources.decathlon",
+    "DicomSource": "sources.dicom",
     "FolderSource": "sources.folder",
+    "Geometry": "volumes.geometry",
     "Inspection": "inspect",
     "ManifestSource": "sources.manifest",
+    "NnUNetSource": "sources.nnunet",
     "PaletteSource": "sources.palette",
     "PhantomSource": "phantom",
+    "SliceSource": "sources.slices",
     "Source": "case",
     "Split": "case",
+    "VolumeFolderSource": "sources.volume_folder",
     "check_files": "validate",
     "check_no_leak": "splits",
     "make_loader": "dataset",
@@ -43,6 +56,7 @@ _HOME = {
     "phantom_case": "phantom",
     "split_cases": "splits",
     "write_phantom": "phantom",
+    "write_volume": "volumes.nifti",
 }
 
 __all__ = [
@@ -51,13 +65,19 @@ __all__ = [
     "Case",
     "CaseCache",
     "CaseDataset",
+    "DecathlonSource",
+    "DicomSource",
     "FolderSource",
+    "Geometry",
     "Inspection",
     "ManifestSource",
+    "NnUNetSource",
     "PaletteSource",
     "PhantomSource",
+    "SliceSource",
     "Source",
     "Split",
+    "VolumeFolderSource",
     "check_files",
     "check_no_leak",
     "inspect_source",
@@ -66,6 +86,7 @@ __all__ = [
     "phantom_case",
     "split_cases",
     "write_phantom",
+    "write_volume",
 ]
 
 __getattr__ = lazy_names(__name__, _HOME)

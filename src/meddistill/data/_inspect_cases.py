@@ -45,11 +45,14 @@ class LabelFacts:
         size: its spatial size.
         counts: number of pixels by value, `IGNORE_INDEX` included.
         digest: hash of the map.
+        slices: of a volume, how many slices it has across its first axis, and how many of them hold no
+            foreground.
     """
 
     size: tuple[int, ...]
     counts: dict[int, int]
     digest: str
+    slices: tuple[int, int] = (0, 0)
 
     @property
     def known(self) -> bool:
@@ -140,4 +143,5 @@ def _label_facts(label: Array) -> LabelFacts:
         size=label.shape,
         counts={int(value): int(count) for value, count in zip(values, counts, strict=True)},
         digest=hashlib.sha256(f"{label.shape}".encode() + label.tobytes()).hexdigest(),
+        slices=(len(label), int((label <= 0).all(axis=(1, 2)).sum())) if label.ndim == 3 else (0, 0),
     )

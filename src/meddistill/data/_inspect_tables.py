@@ -10,6 +10,7 @@ from meddistill.data._inspect_cases import CaseFacts
 from meddistill.data._inspect_checks import by
 from meddistill.data._inspect_overlap import Twins
 from meddistill.data._inspect_types import Row, Table
+from meddistill.data._inspect_volumes import volume_tables
 from meddistill.data.case import IGNORE_INDEX, SPLITS, Source
 
 
@@ -19,7 +20,7 @@ def make_tables(
     places: Mapping[str, Sequence[str]],
     twins: Sequence[Twins],
 ) -> Iterator[Table]:
-    """Counts, sizes, labels, empty labels and duplicates."""
+    """Counts, sizes, labels, grids of volumes and duplicates."""
     yield _cases(source, places)
     sizes = [one.image.shape[1:] for one in facts if one.image is not None]
     sizes = [size for size in sizes if len(size) == source.dims]
@@ -27,6 +28,7 @@ def make_tables(
         yield _sizes(sizes)
     if any(one.label is not None and one.label.known for one in facts):
         yield _labels(source, facts)
+    yield from volume_tables(source, facts)
     if twins:
         yield _twins(twins)
 

@@ -84,7 +84,7 @@ class CaseCache:
         self.interpolation = interpolation
         if not self.cases:
             raise DataError("there are no cases to load; check the data folder and the split")
-        check_files(self.cases)
+        check_files(self.cases, source)
         self._wanted = None if size is None else checked_size(size, source.dims)
         first = self._decode(self.cases[0])
         self.size = tuple(first.label.shape)

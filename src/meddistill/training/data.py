@@ -17,6 +17,7 @@ from meddistill.config.schema import (
     ManifestSourceConfig,
     PaletteSourceConfig,
     SourceConfig,
+    VolumeOptions,
 )
 from meddistill.data import (
     CaseCache,
@@ -24,6 +25,7 @@ from meddistill.data import (
     FolderSource,
     ManifestSource,
     PaletteSource,
+    SliceSource,
     check_no_leak,
     make_loader,
     make_transform,
@@ -37,6 +39,7 @@ from meddistill.data.supervision import Supervision
 from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.errors import ConfigError, DataError
 from meddistill.training.supervision import check_files, describe_supervision, supervise
+from meddistill.training.volume_data import build_volumes
 
 
 def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) -> Source:
@@ -59,6 +62,8 @@ def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) ->
         )
     if isinstance(config, PaletteSourceConfig):
         return PaletteSource(Path(config.root), Path(config.palette), channels=config.channels)
+    if isinstance(config, VolumeOptions):
+        return build_volumes(config)
     return PhantomSource(config.cases, size=size, seed=config.seed, normal_fraction=config.normal_fraction)
 
 
@@ -73,7 +78,8 @@ def _check_there(config: SourceConfig) -> None:
 def divide(config: DataConfig, source: Source) -> Split:
     """The cases of each split, as the recipe asks.
 
-    Split lists that are not found as given are looked for below the root of a folder source.
+    Split lists that are not found as given are looked for below the root of a folder source. Of slices whole
+    volumes are divided: lists name volumes, and a recipe divides slices and volumes alike.
 
     Raises:
         DataError: a list cannot be read or names unknown cases.
@@ -85,9 +91,11 @@ def divide(config: DataConfig, source: Source) -> Split:
     }
     fractions = {str(name): share for name, share in (config.splits.fractions or {}).items()}
     carve = {str(name): share for name, share in (config.splits.carve or {}).items()}
-    return split_cases(
-        source, files=files or None, fractions=fractions or None, carve=carve or None, seed=config.splits.seed
+    whole = source.volumes if isinstance(source, SliceSource) else source
+    split = split_cases(
+        whole, files=files or None, fractions=fractions or None, carve=carve or None, seed=config.splits.seed
     )
+    return source.split(split) if isinstance(source, SliceSource) else split
 
 
 @dataclass

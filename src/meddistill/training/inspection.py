@@ -13,6 +13,7 @@ from meddistill.data import split_cases
 from meddistill.data._inspect_weak import examine_weak
 from meddistill.data.case import Source, Split
 from meddistill.data.inspect import Inspection, add_supervision, inspect_source
+from meddistill.data.sources.layouts import VOLUME_LAYOUTS, source_options, volume_layout
 from meddistill.errors import ConfigError, nearest
 from meddistill.training.data import TaskData, build_source, divide
 from meddistill.training.sheet import check_sheet, label_pictures, weak_pictures, write_sheet
@@ -33,8 +34,9 @@ def inspect_data(
     with errors get neither that nor a sheet.
 
     Args:
-        data: a class-folder tree, a `.csv` manifest, or a recipe. A tree's own `splits/*.json` lists (with
-            `train`, `val`, `selection` or `test` in their names) are used when no `files` are given.
+        data: a class-folder tree, volumes in one of the layouts of docs/volumes.md, a `.csv` manifest, or a
+            recipe. A folder's own `splits/*.json` lists (with `train`, `val`, `selection` or `test` in their
+            names) are used when no `files` are given.
         files: JSON lists by split name, as given or below the folder.
         overrides: for a recipe, values laid over it; for a folder or manifest, options of its source.
         sheet: a PNG to draw a dozen cases with their labels into.
@@ -70,7 +72,7 @@ def _found(
     if not path.exists() and not _may_be_recipe(path):
         raise ConfigError(f"{data} does not exist; give a folder, a .csv manifest or a recipe")
     if path.is_dir():
-        source = _source({"kind": "folder", "root": data}, overrides)
+        source = _source(_options(path, overrides or {}), overrides)
         given = {name: file if file.is_file() else path / file for name, file in (files or {}).items()}
         lists = given or _own_lists(path)
         return source, split_cases(source, files=lists) if lists else None, None
@@ -86,6 +88,14 @@ def _may_be_recipe(path: Path) -> bool:
     """Whether what is missing was meant as a recipe, so that `load_recipe` names the nearest one."""
     near = len(path.parts) == 1 and path.suffix != ".csv" and nearest(path.stem, shipped_recipes())
     return path.suffix in (".yaml", ".yml") or bool(near)
+
+
+def _options(folder: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a folder by looking at it, where `overrides` do not say otherwise."""
+    kind = overrides.get("kind") or volume_layout(folder) or "folder"
+    if kind not in VOLUME_LAYOUTS:
+        return {"kind": kind, "root": str(folder)}
+    return source_options(folder, kind, guess_classes="classes" not in overrides)
 
 
 def _source(defaults: dict[str, Any], overrides: Mapping[str, Any] | None) -> Source:

@@ -17,10 +17,12 @@ from meddistill.data.sources.scan import (
     Unlabelled,
     check_channels,
     check_choice,
+    compiled_pattern,
     ignored_label,
     image_files,
     image_of,
     listed,
+    matched_name,
 )
 from meddistill.errors import ConfigError, DataError
 
@@ -75,7 +77,7 @@ class FolderSource(FlatImages):
         if self.threshold < 0:
             raise ConfigError(f"threshold must be 0 or more, not {self.threshold!r}")
         object.__setattr__(self, "root", Path(self.root))
-        object.__setattr__(self, "cases", self._scan(_compiled(self.group_pattern)))
+        object.__setattr__(self, "cases", self._scan(compiled_pattern(self.group_pattern)))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -133,19 +135,9 @@ class FolderSource(FlatImages):
             )
 
 
-def _compiled(pattern: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if pattern is None else re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(f"group_pattern {pattern!r} is not a regular expression: {error}") from error
-
-
 def _case(name: str, image: Path, masks: list[Path], group: re.Pattern[str] | None) -> Case:
     folder, _, stem = name.rpartition("/")
     if group is None:
         return Case(id=name, image=image, labels=tuple(masks), group=name, stratum=folder)
-    match = group.search(stem)
-    if match is None:
-        raise DataError(f"{image}: the name does not match group_pattern {group.pattern!r}")
-    named = (match[1] if group.groups else None) or match[0]
+    named = matched_name(group, stem, image)
     return Case(id=name, image=image, labels=tuple(masks), group=named, stratum=folder)

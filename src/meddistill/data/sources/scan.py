@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -57,6 +58,34 @@ def listed(items: Iterable[object], *, limit: int = 3) -> str:
     shown = [str(item) for item in items]
     more = f" and {len(shown) - limit} more" if len(shown) > limit else ""
     return ", ".join(shown[:limit]) + more
+
+
+def compiled_pattern(pattern: str | None) -> re.Pattern[str] | None:
+    """A `group_pattern`, ready to be searched.
+
+    Raises:
+        ConfigError: it is not a regular expression.
+    """
+    try:
+        return None if pattern is None else re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"group_pattern {pattern!r} is not a regular expression: {error}") from error
+
+
+def matched_name(pattern: re.Pattern[str], name: str, file: Path) -> str:
+    """The group that `name` says: the first group of the pattern, or the whole match.
+
+    Raises:
+        DataError: the pattern is not found in `name`, that of `file`.
+
+    Example:
+        >>> matched_name(re.compile("^(patient[0-9]+)_"), "patient001_frame01", Path("a.nii"))
+        'patient001'
+    """
+    match = pattern.search(name)
+    if match is None:
+        raise DataError(f"{file}: the name does not match group_pattern {pattern.pattern!r}")
+    return (match[1] if pattern.groups else None) or match[0]
 
 
 def image_of(case: Case) -> Path:
