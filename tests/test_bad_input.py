@@ -176,6 +176,12 @@ def annotate_without_teacher(place: Path) -> list[str]:
     return ["annotate", str(write_recipe(place)), "-o", str(place / "store")]
 
 
+def supervised(**section: object) -> Making:
+    """Train with mixed supervision."""
+    usual = {"full_groups": 4, "full_per_batch": 2, "weak": {"kind": "disc"}}
+    return lambda place: train(place, data={"supervision": {**usual, **section}})
+
+
 def existing_run(place: Path) -> list[str]:
     made_run(place / "out")
     return train(place)
@@ -318,6 +324,14 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     ("inspect of nothing", typed("inspect", "data/busi"), ["data/busi", "does not exist"]),
     ("inspect of no CSV", typed("inspect", "list.csv"), ["list.csv", "does not exist"]),
     ("inspect of no recipe", typed("inspect", "pcd-bussi"), ["did you mean 'pcd-busi'"]),
+    (
+        "more full groups than there are",
+        supervised(full_groups=99),
+        ["full_groups is 99", "16 groups with full labels"],
+    ),
+    ("more full cases than a batch", supervised(full_per_batch=9), ["full_per_batch is 9", "4 cases"]),
+    ("unknown weak label", supervised(weak={"kind": "scribbel"}), ["'scribbel'", "did you mean 'scribble'"]),
+    ("weak labels without files", supervised(weak={"kind": "file"}), ["kind file", "column weak"]),
     # recipes and options
     ("unknown model", trained_with(model={"name": "pcd/unte"}), ["'pcd/unte'", "'pcd/unet'"]),
     ("unknown key", trained_with("--training.epoch", "3"), ["training.epoch", "did you mean 'epochs'"]),

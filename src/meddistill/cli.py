@@ -196,6 +196,8 @@ def _print_summary(summary: dict[str, Any], split: str) -> None:
             )
             print(f"{split} {name:<20} {value['mean']:.4f}{interval}")
     print(f"{split} counts: " + ", ".join(f"{name} {count}" for name, count in summary["counts"].items()))
+    for name, other in summary.get("branches", {}).items():
+        _print_summary(other, f"{split} {name} branch")
 
 
 @app.command()
@@ -272,6 +274,9 @@ def predict(
     out: OutOption,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that are there.")] = False,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
+    branch: Annotated[
+        str | None, typer.Option(help="Which branch of a student that has several.  [default: the first]")
+    ] = None,
 ) -> None:
     """Write a mask, at the original size, for every image of a folder.
 
@@ -279,7 +284,7 @@ def predict(
     """
     from meddistill.deploy.predict import predict as predict_folder
 
-    masks = predict_folder(run, folder, out, overwrite=overwrite, device=device)
+    masks = predict_folder(run, folder, out, overwrite=overwrite, device=device, branch=branch)
     print(f"{len(masks)} masks in {out}")
 
 
@@ -291,10 +296,14 @@ def inspect(
     train: Annotated[Path | None, typer.Option(help="JSON list of the training images.")] = None,
     selection: Annotated[Path | None, typer.Option(help="JSON list of the selection images.")] = None,
     test: Annotated[Path | None, typer.Option(help="JSON list of the test images.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Also draw a dozen cases with their labels into this PNG.")
+    ] = None,
 ) -> None:
     """Look for what spoils a study: leaks, duplicates, empty, broken or contradictory files.
 
-    Exit code 2 when there is a finding of level error.
+    Of a recipe with data.supervision also what its weak labels cover. Exit code 2 when there is a finding of
+    level error.
 
     Example: `meddistill inspect data/busi --train splits/pcd_train.json --test splits/pcd_val.json`
     """
@@ -304,10 +313,12 @@ def inspect(
 
     lists = {"train": train, "selection": selection, "test": test}
     files = {name: path for name, path in lists.items() if path}
-    found = inspect_data(data, files=files, overrides=_overrides(context))
+    found = inspect_data(data, files=files, overrides=_overrides(context), sheet=sheet)
     print(render(found))
     if json is not None:
         write_json(json, found.to_json())
+    if sheet is not None and not found.has_errors:
+        print(f"sheet: {sheet}")
     if found.has_errors:
         errors = sum(finding.level == "error" for finding in found.findings)
         raise DataError(f"{errors} of the findings above are errors; mend the data before training on it")

@@ -10,7 +10,7 @@ Name the subclass `Test...`, give it `loss` (or `make_method`), and pytest colle
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -158,13 +158,21 @@ class DistillationLossTestCase(ABC):
 
 
 class MethodTestCase(DistillationLossTestCase):
-    """Properties of a method; `epochs` is the length of the training it is prepared for."""
+    """Properties of a method; `epochs` is the length of the training it is prepared for.
+
+    `learns_from_labels_alone` is False for methods that learn from images without any label too.
+    """
 
     epochs: ClassVar[int] = 10
+    learns_from_labels_alone: ClassVar[bool] = True
 
     @abstractmethod
     def make_method(self) -> Method:
         """The method under test, not yet prepared."""
+
+    def answer(self, student_logits: Tensor, other_logits: Tensor) -> Any:  # noqa: ARG002 - for subclasses
+        """What the method is called with: the logits of the student, or an answer made of them and others."""
+        return student_logits
 
     def prepared(self, shape: tuple[int, ...]) -> Method:
         """The method after `prepare` on random teacher logits of `shape`."""
@@ -182,24 +190,27 @@ class MethodTestCase(DistillationLossTestCase):
 
     def loss(self, student_logits: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:
         """The method's loss in its first epoch."""
-        shape = tuple(student_logits.shape)
-        return self.prepared(shape)(student_logits, make_batch(labels), teacher_logits)["loss"]
+        answer = self.answer(student_logits, teacher_logits.detach())
+        method = self.prepared(tuple(student_logits.shape))
+        return method(answer, make_batch(labels), teacher_logits)["loss"]
 
     def test_terms_are_detached_scalars(self) -> None:
         """Only the loss carries a gradient."""
         for shape in self.shapes:
             student, labels, teacher = make_inputs(shape)
-            terms = self.prepared(shape)(student.requires_grad_(), make_batch(labels), teacher)
+            answer = self.answer(student.requires_grad_(), teacher)
+            terms = self.prepared(shape)(answer, make_batch(labels), teacher)
             assert terms.pop("loss").requires_grad
             assert terms
             assert all(term.ndim == 0 and not term.requires_grad for term in terms.values())
 
     def test_nothing_labelled_gives_zero(self) -> None:
         """A batch without labels gives a loss and a gradient of 0."""
-        for shape in self.shapes:
+        for shape in self.shapes if self.learns_from_labels_alone else ():
             student, labels, teacher = make_inputs(shape)
             nothing = make_batch(torch.full_like(labels, IGNORE_INDEX))
-            loss = self.prepared(shape)(student.requires_grad_(), nothing, teacher)["loss"]
+            answer = self.answer(student.requires_grad_(), teacher)
+            loss = self.prepared(shape)(answer, nothing, teacher)["loss"]
             assert loss == 0
             assert not gradient(loss, student).any()
 
@@ -212,8 +223,7 @@ class MethodTestCase(DistillationLossTestCase):
             for epoch in range(self.epochs):
                 first.on_epoch_start(epoch)
                 second.on_epoch_start(epoch)
-                batch = make_batch(labels)
+                batch, answer = make_batch(labels), self.answer(student, teacher)
                 assert first.status() == second.status()
-                assert torch.equal(
-                    first(student, batch, teacher)["loss"], second(student, batch, teacher)["loss"]
-                )
+                losses = [method(answer, batch, teacher)["loss"] for method in (first, second)]
+                assert torch.equal(*losses)

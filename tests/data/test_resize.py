@@ -1,10 +1,12 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from torch.nn import functional as F
 
-from meddistill.data.resize import checked_size, resize_image, resize_label
+from meddistill.data.resize import checked_size, resize_image, resize_label, resize_weak
 from meddistill.errors import ConfigError
 
 sizes = st.lists(st.integers(1, 9), min_size=2, max_size=3)
@@ -41,3 +43,33 @@ def test_same_size_is_left_alone():
 def test_wrong_sizes_are_refused(size, dims):
     with pytest.raises(ConfigError, match="size must be"):
         checked_size(size, dims)
+
+
+@given(
+    arrays.arrays(
+        np.int16, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.sampled_from([-100, 0, 1, 2])
+    ),
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+)
+def test_no_weak_label_is_lost(label, size):
+    """Every labelled pixel lies under one of the new size that is labelled, and nothing is made up."""
+    small = resize_weak(torch.from_numpy(label), size).numpy()
+    assert small.shape == size
+    assert set(np.unique(small)) <= set(np.unique(label))
+    for row, column in np.argwhere(label != -100):
+        place = tuple(
+            int((at + 0.5) * new / old) for at, new, old in zip((row, column), size, label.shape, strict=True)
+        )
+        assert small[place] != -100
+    assert (small != -100).any() == (label != -100).any()
+
+
+def test_the_class_of_most_labelled_pixels_wins():
+    label = torch.tensor([[1, 1, -100, 0], [2, -100, -100, 3]], dtype=torch.int16)
+    assert resize_weak(label, (1, 2)).tolist() == [[1, 3]]
+
+
+def test_a_weak_label_of_a_volume():
+    label = torch.full((4, 4, 4), -100)
+    label[3, 0, 1] = 2
+    assert (resize_weak(label, (2, 2, 2)) != -100).nonzero().tolist() == [[1, 0, 0]]

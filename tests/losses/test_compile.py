@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from meddistill.losses import cross_entropy, kl_divergence, label_smoothing_map, partial_cross_entropy
+from meddistill.losses import (
+    cross_entropy,
+    kl_divergence,
+    label_smoothing_map,
+    partial_cross_entropy,
+    soft_dice_loss,
+)
 from meddistill.losses.certainty import label_certainty
 from meddistill.methods import Context, Distillation, PacedDistillation
 from meddistill.pacing import TrueClass
@@ -14,6 +20,7 @@ LOSSES = {
     "mean divergence": lambda s, y, t: kl_divergence(s, t, class_reduction="mean"),
     "cross-entropy": lambda s, y, t: cross_entropy(s, y),
     "partial cross-entropy": lambda s, y, t: partial_cross_entropy(s, y),
+    "soft Dice": lambda s, y, t: soft_dice_loss(s, y),
 }
 
 LABELS_AND_TEACHER = {

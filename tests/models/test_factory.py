@@ -14,6 +14,7 @@ SMALL = {
     "smp": {"encoder_name": "mobilenet_v2"},
     "monai": {},
     "pcd": {"width": 4},
+    "confkd": {"width": 2},
 }
 SPECIAL = {
     "smp/dpt": {
@@ -22,7 +23,7 @@ SPECIAL = {
         "decoder_fusion_channels": 16,
     },
     "smp/deeplabv3": {"encoder_name": "mobilenet_v2", "decoder_channels": 16},
-    "smp/manet": {"encoder_name": "mobilenet_v2", "decoder_channels": (16, 16, 8, 8, 8)},
+    "smp/manet": {"encoder_name": "resnet18", "decoder_channels": (16, 16, 8, 8, 8)},
     "smp/unetplusplus": {"encoder_name": "resnet18", "decoder_channels": (16, 16, 8, 8, 8)},
     "smp/segformer": {"encoder_name": "mit_b0"},
     "monai/unet": {"channels": [4, 8, 16]},

@@ -42,12 +42,15 @@ def test_every_canonical_name_and_class_name_resolves_to_itself():
 
 @pytest.mark.parametrize("name", ["unet", "UNET"])
 def test_an_ambiguous_name_is_refused_with_its_candidates(name: str):
-    with pytest.raises(ConfigError, match="ambiguous; give one of monai/unet, pcd/unet, smp/unet"):
+    with pytest.raises(
+        ConfigError, match="ambiguous; give one of confkd/unet, monai/unet, pcd/unet, smp/unet"
+    ):
         resolve_name(name)
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("linknett", "'Linknet'"), ("smp/lnknet", "'smp/linknet'"), ("zzz", "known: monai/")]
+    ("name", "hint"),
+    [("linknett", "'Linknet'"), ("smp/lnknet", "'smp/linknet'"), ("zzz", "known: confkd/unet, monai/")],
 )
 def test_an_unknown_name_lists_the_nearest(name: str, hint: str):
     with pytest.raises(ConfigError) as caught:

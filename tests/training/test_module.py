@@ -13,8 +13,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from meddistill.config import TrainingConfig
 from meddistill.evaluation import dice_score
 from meddistill.losses import partial_cross_entropy
-from meddistill.methods import Context, Distillation, Method, PacedDistillation, Supervised
+from meddistill.methods import (
+    Context,
+    CrossPseudoSupervision,
+    Decoupled,
+    Distillation,
+    HardPseudoLabels,
+    MeanTeacher,
+    Method,
+    MixedSupervision,
+    PacedDistillation,
+    SingleBranch,
+    Supervised,
+)
 from meddistill.models import create_model
+from meddistill.models.forms import arrange
 from meddistill.teachers import Teacher
 from meddistill.testing import make_batch
 from meddistill.training.means import WeightedMean
@@ -61,9 +74,13 @@ def no_waiting():
         yield
 
 
+def make_student():
+    return create_model("pcd/unet", width=2)
+
+
 def make_module(method: Method, device: str = "cpu") -> DistillationModule:
     torch.manual_seed(0)
-    student, network = (create_model("pcd/unet", width=width) for width in (2, 4))
+    student, network = arrange(method.form, make_student), create_model("pcd/unet", width=4)
     teacher = Teacher(network).to(device) if method.needs_teacher else None
     config = TrainingConfig(epochs=2, batch_size=4, gradient_clip=1.0)
     module = DistillationModule(student, method, teacher, config, num_classes=2, seed=0)
@@ -87,6 +104,13 @@ def batch_of(cases: int, *, seed: int = 0):
     return make_batch(labels) | {"image": torch.rand(cases, 1, 32, 32, generator=generator)}
 
 
+def mixed_batch(full: list[bool]):
+    """A batch of both kinds, as the module sends it to a device."""
+    batch = batch_of(len(full))
+    labels = {"full": torch.tensor(full), "weak": torch.full_like(batch["label"], -100)}
+    return make_module(Supervised()).on_before_batch_transfer({**batch, **labels}, 0)
+
+
 def on(device: str, batch):
     return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
 
@@ -99,14 +123,33 @@ METHODS = {
     "paced reference": lambda: PacedDistillation(preset="reference"),
 }
 
+MIXED = {
+    "mixed": MixedSupervision,
+    "mixed reference": lambda: MixedSupervision(preset="reference", kd_on="all", dice=0.1),
+    "pseudo labels": HardPseudoLabels,
+    "decoupled": Decoupled,
+    "single branch": SingleBranch,
+    "mean teacher": MeanTeacher,
+    "cross pseudo": CrossPseudoSupervision,
+}
+
 
 @pytest.mark.parametrize("make", METHODS.values(), ids=METHODS)
 def test_a_training_step_does_not_wait_for_the_device(make, monkeypatch):
     # "meta" has no lower precision of its own
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
-    module = make_module(prepared(make()), "meta")
+    take_steps(make_module(prepared(make()), "meta"), on("meta", batch_of(4)))
+
+
+@pytest.mark.parametrize("full", [[True, True, False, False], [True, False, True, False], [True] * 4])
+@pytest.mark.parametrize("make", MIXED.values(), ids=MIXED)
+def test_a_step_of_mixed_supervision_does_not_wait_for_the_device(make, full, monkeypatch):
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    take_steps(make_module(make(), "meta"), on("meta", mixed_batch(full)))
+
+
+def take_steps(module, batch):
     optimizer = build_optimizer(module.student, module.config)
-    batch = on("meta", batch_of(4))
     module.training_step(batch, 0)  # makes the running means
     for index in range(1, 4):
         with no_waiting():
@@ -115,6 +158,7 @@ def test_a_training_step_does_not_wait_for_the_device(make, monkeypatch):
             loss.backward()
             torch.nn.utils.clip_grad_norm_(module.student.parameters(), 1.0)
             optimizer.step()
+            module.on_train_batch_end(loss, batch, index)
 
 
 def test_a_validation_step_does_not_wait_for_the_device():

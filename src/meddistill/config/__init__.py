@@ -6,6 +6,7 @@ from meddistill.config.schema import (
     ModelConfig,
     Recipe,
     StudyConfig,
+    SupervisionConfig,
     TeacherConfig,
     TrainingConfig,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "ModelConfig",
     "Recipe",
     "StudyConfig",
+    "SupervisionConfig",
     "TeacherConfig",
     "TrainingConfig",
     "load_recipe",

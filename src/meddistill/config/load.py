@@ -216,6 +216,7 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
             f"model.name: {recipe.model.name} answers once per image; a student that segments is one of "
             "`meddistill.models.list_models()`, for example smp/unet"
         )
+    _check_supervision(recipe)
     _check_teacher(recipe.teacher)
     _check_study(recipe)
     return recipe
@@ -236,6 +237,29 @@ def check_section(kind: type[S], mapping: Mapping[str, Any]) -> S:
 def _check_study(recipe: Recipe) -> None:
     if recipe.study is not None and recipe.study.baseline not in recipe.study.rows:
         raise ConfigError("study.baseline: " + unknown_name("row", recipe.study.baseline, recipe.study.rows))
+
+
+def _check_supervision(recipe: Recipe) -> None:
+    """Refuse weak labels that cannot be made, and more full cases in a batch than it has."""
+    supervision, training = recipe.data.supervision, recipe.training
+    if supervision is None:
+        return
+    from meddistill.data.mixed_sampler import check_shares
+    from meddistill.data.weak import create_weak_label
+
+    if not isinstance(supervision.weak.get("kind"), str):
+        raise ConfigError("data.supervision.weak.kind: this key is required, for example weak: {kind: disc}")
+    create_weak_label(**supervision.weak)
+    if supervision.full_per_batch > training.batch_size:
+        raise ConfigError(
+            f"data.supervision.full_per_batch is {supervision.full_per_batch}, but a batch has "
+            f"{training.batch_size} cases; give 1 to that many, or raise training.batch_size"
+        )
+    check_shares(
+        batch_size=training.batch_size,
+        full_per_batch=supervision.full_per_batch,
+        processes=training.devices * training.nodes,
+    )
 
 
 def _check_teacher(teacher: TeacherConfig) -> None:

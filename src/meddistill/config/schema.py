@@ -125,14 +125,35 @@ class SplitConfig(Section):
     seed: NotNegative = 0
 
 
+class SupervisionConfig(Section):
+    """Mixed supervision: few cases of the training split keep their full labels, the others get weak ones.
+
+    `full_groups` groups (patients) keep them, drawn by `seed` (the recipe's when null); fewer groups are a
+    part of more. `weak` is a kind of weak label with its options, see docs/weak-labels.md. Of the
+    `training.batch_size` cases in a step `full_per_batch` are fully labelled; where that is all of them, weak
+    ones are never drawn. An epoch is one pass over the weakly labelled cases (over the fully labelled ones,
+    where weak ones are never drawn), or `steps_per_epoch` steps. All other splits are fully labelled.
+    """
+
+    full_groups: Positive
+    full_per_batch: Positive
+    weak: dict[str, Any] = Field(default_factory=lambda: {"kind": "eroded"})
+    seed: NotNegative | None = None
+    steps_per_epoch: Positive | None = None
+
+
 class DataConfig(Section):
-    """Where the images come from and how they reach the network."""
+    """Where the images come from and how they reach the network.
+
+    Without `supervision` every case of the training split is fully labelled.
+    """
 
     source: SourceConfig
     splits: SplitConfig = Field(default_factory=SplitConfig)
     size: Annotated[list[Positive], Field(min_length=2, max_length=3)]
     interpolation: Literal["nearest", "bilinear", "area"] = "area"
     augment: Literal["none", "flip", "light", "medium"] = "none"
+    supervision: SupervisionConfig | None = None
 
 
 class ModelConfig(Section):

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +17,18 @@ from meddistill.data.case import Case, Source
 from meddistill.data.resize import INTERPOLATIONS, Interpolation, checked_size, resize_image, resize_label
 from meddistill.data.rows import RowFile
 from meddistill.data.sources.scan import check_choice
+from meddistill.data.supervision import Supervision
 from meddistill.data.validate import check_files
 from meddistill.errors import DataError
 from meddistill.progress import track
+
+
+class _Decoded(NamedTuple):
+    """One case at the wanted size, and its spatial size before."""
+
+    image: Tensor
+    label: Tensor
+    original: tuple[int, ...]
 
 
 class CaseCache:
@@ -28,12 +38,18 @@ class CaseCache:
     Decoded cases lie in temporary files that all workers share, so that memory does not grow with their
     number; see `meddistill.data.rows`.
 
+    Under mixed supervision weak labels are made here, once: drawn ones from the label at `size`, because thin
+    strokes and lone pixels would not survive resizing, and those of files resized so that they do. The full
+    labels of weak cases are not kept.
+
     Args:
         source: reads the cases.
         cases: what to hold, in this order.
         size: one number or one per axis; None when all images have the same size already.
         interpolation: how images are resized, see `meddistill.data.resize`; labels always take the nearest
             value.
+        supervision: which cases keep their full labels, and where weak ones come from; None for full labels
+            of all. Then `full` (N,) bool says which do, and `weak` holds the weak labels.
 
     Raises:
         DataError: no cases, files that `check_files` refuses, that cannot be decoded, or that do not fit
@@ -60,6 +76,7 @@ class CaseCache:
         *,
         size: int | Sequence[int] | None,
         interpolation: Interpolation = "bilinear",
+        supervision: Supervision | None = None,
     ) -> None:
         check_choice("interpolation", interpolation, INTERPOLATIONS)
         self.source = source
@@ -69,11 +86,17 @@ class CaseCache:
             raise DataError("there are no cases to load; check the data folder and the split")
         check_files(self.cases, source)
         self._wanted = None if size is None else checked_size(size, source.dims)
-        image, label = self._decode(self.cases[0])
-        self.size = tuple(label.shape)
-        self._dtype = image.dtype
-        self.images = _rows_like(image, len(self.cases))
-        self.labels = _rows_like(label, len(self.cases))
+        first = self._decode(self.cases[0])
+        self.size = tuple(first.label.shape)
+        self._dtype = first.image.dtype
+        self.images = _rows_like(first.image, len(self.cases))
+        self.labels = _rows_like(first.label, len(self.cases))
+        self.supervision = supervision
+        self.full: Tensor | None = None
+        self.weak: RowFile | None = None
+        if supervision is not None:
+            self.full = torch.tensor([case.id in supervision.full for case in self.cases])
+            self.weak = _rows_like(first.label, len(self.cases))
         self._digests = self._fill()
 
     def __len__(self) -> int:
@@ -89,55 +112,74 @@ class CaseCache:
         """Images (B, C, *S) and labels (B, *S) of several cases."""
         return self.images.read(indices), self.labels.read(indices)
 
+    def gather_weak(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Whether each case is fully labelled (B,) bool, and the weak labels (B, *S).
+
+        Raises:
+            ValueError: the cache was made without supervision.
+        """
+        if self.full is None or self.weak is None:
+            raise ValueError("this cache holds no weak labels: give it a supervision")
+        return self.full[list(indices)], self.weak.read(indices)
+
     def digest(self, index: int) -> str:
         """SHA-256 of the decoded image of one case, hexadecimal; its label does not matter."""
         return self._digests[index][0].hex()
 
     def fingerprint(self) -> str:
-        """SHA-256 over ids, size and decoded content, hexadecimal."""
-        names = [case.id for case in self.cases]
-        digest = hashlib.sha256(json.dumps([names, list(self.size), str(self._dtype)]).encode())
-        for image, label in self._digests:
-            digest.update(image + label)
+        """SHA-256 over ids, size, decoded content and supervision, hexadecimal."""
+        described: list[Any] = [[case.id for case in self.cases], list(self.size), str(self._dtype)]
+        if self.full is not None:
+            described.append(self.full.tolist())
+        digest = hashlib.sha256(json.dumps(described).encode())
+        for parts in self._digests:
+            digest.update(b"".join(parts))
         return digest.hexdigest()
 
-    def _fill(self) -> list[tuple[bytes, bytes]]:
+    def _fill(self) -> list[tuple[bytes, ...]]:
         threads = min(8, os.cpu_count() or 1)
         with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
             loaded = pool.map(self._load, range(len(self.cases)))
             return list(track(loaded, "Loading cases", total=len(self.cases)))
 
-    def _load(self, index: int) -> tuple[bytes, bytes]:
-        image, label = self._decode_checked(self.cases[index])
-        self.images.write(index, image)
-        self.labels.write(index, label)
-        return _sha256(image), _sha256(label)
+    def _load(self, index: int) -> tuple[bytes, ...]:
+        """Put one case into its rows; the hash of each of them."""
+        case = self.cases[index]
+        image, label, original = self._decode_checked(case)
+        rows = [(self.images, image), (self.labels, label)]
+        if self.supervision is not None and self.weak is not None:
+            known, weak = self.supervision.labels(self.source, case, label, original)
+            rows = [(self.images, image), (self.labels, known), (self.weak, weak)]
+        for file, content in rows:
+            file.write(index, content)
+        return tuple(_sha256(content) for _, content in rows)
 
-    def _decode_checked(self, case: Case) -> tuple[Tensor, Tensor]:
+    def _decode_checked(self, case: Case) -> _Decoded:
         """As `_decode`, and refused where it does not fit what the first case set."""
-        image, label = self._decode(case)
-        if tuple(label.shape) != self.size:
+        decoded = self._decode(case)
+        if tuple(decoded.label.shape) != self.size:
             raise DataError(
-                f"{case.id} is {tuple(label.shape)}, but {self.cases[0].id} is {self.size}; "
+                f"{case.id} is {tuple(decoded.label.shape)}, but {self.cases[0].id} is {self.size}; "
                 "give one size for all"
             )
-        if image.dtype != self._dtype:
+        if decoded.image.dtype != self._dtype:
             raise DataError(
                 f"{case.id} and {self.cases[0].id} differ in bit depth; "
                 "save all images of a set with the same depth"
             )
-        return image, label
+        return decoded
 
-    def _decode(self, case: Case) -> tuple[Tensor, Tensor]:
+    def _decode(self, case: Case) -> _Decoded:
         pixels, values = self.source.read_image(case), self.source.read_label(case)
         if pixels.shape[1:] != values.shape or len(pixels) != self.source.in_channels:
             raise DataError(f"{case.id}: image {pixels.shape} and label {values.shape} do not fit together")
         if pixels.dtype != np.uint8:
             pixels = pixels.astype(np.float32, copy=False)
         image, label = torch.from_numpy(pixels), torch.from_numpy(values)
-        if self._wanted is None:
-            return image, label
-        return resize_image(image, self._wanted, self.interpolation), resize_label(label, self._wanted)
+        if self._wanted is not None:
+            image = resize_image(image, self._wanted, self.interpolation)
+            label = resize_label(label, self._wanted)
+        return _Decoded(image, label, values.shape)
 
 
 def _rows_like(row: Tensor, rows: int) -> RowFile:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from meddistill.data.cache import CaseCache
+from meddistill.data.mixed_sampler import MixedSampler
 from meddistill.data.sampler import EpochSampler, Key
 from meddistill.data.seeding import mixed_seed
 from meddistill.data.teacher_logits import TeacherLogits
@@ -31,7 +32,7 @@ class CaseDataset(Dataset[Batch]):
 
     Without a transform a batch is one indexing of the cache. With one, each sample is transformed with a seed
     mixed from the run's seed, the epoch and the index, so that neither the workers nor the batch size change
-    the result.
+    the result. In the keys of a `MixedSampler` the number of the pass stands in the place of the epoch.
 
     Args:
         cache: the cases.
@@ -62,16 +63,23 @@ class CaseDataset(Dataset[Batch]):
         return self.__getitems__([(0, key) if isinstance(key, int) else key])
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
-        """The batch of `keys`: image (B, C, *S) float32 in 0..1, label (B, *S) int64, index (B,), case_id."""
+        """The batch of `keys`: image (B, C, *S) float32 in 0..1, label (B, *S) int64, index (B,), case_id.
+
+        Under mixed supervision also full (B,) bool and weak (B, *S) int64.
+        """
         indices = [index for _, index in keys]
         images, labels = self.cache.gather(indices)
         whole = Sample(image=as_float(images), label=labels.long())
+        known = {}
+        if self.cache.weak is not None:
+            known["full"], weak = self.cache.gather_weak(indices)
+            whole["weak"] = weak.long()
         if self.teacher is not None:
             whole["teacher_logits"] = self.teacher.read(keys)
         if self.transform is not None:
             whole = self._transformed(whole, keys)
         names = [self.cache.cases[index].id for index in indices]
-        return Batch(**whole, index=torch.tensor(indices), case_id=names)
+        return cast("Batch", {**whole, **known, "index": torch.tensor(indices), "case_id": names})
 
     def _transformed(self, whole: Sample, keys: Sequence[Key]) -> Sample:
         """Every sample changed on its own; logits that do not follow their image stay as they are."""
@@ -127,11 +135,62 @@ def make_loader(
     Raises:
         ConfigError: an argument is out of range.
     """
-    if workers < 0:
-        raise ConfigError(f"workers must be 0 or more, not {workers}")
     sampler = EpochSampler(
         len(dataset), seed=seed, shuffle=shuffle, batch_size=batch_size, rank=rank, world_size=world_size
     )
+    return _loader(dataset, sampler, seed=seed, workers=workers)
+
+
+def make_mixed_loader(
+    dataset: CaseDataset,
+    *,
+    batch_size: int,
+    full_per_batch: int,
+    steps: int | None = None,
+    seed: int,
+    workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> DataLoader[Batch]:
+    """A loader of batches with `full_per_batch` fully labelled cases; the others are weakly labelled.
+
+    Its `batch_sampler` is a `MixedSampler`; all else is as in `make_loader`.
+
+    Args:
+        dataset: the cases; its cache was made with a supervision.
+        batch_size: over all processes.
+        full_per_batch: fully labelled cases among them.
+        steps: steps in an epoch; None for one pass over the weakly labelled cases.
+        seed: draws the orders.
+        workers: processes that load ahead; 0 loads in this one.
+        rank: number of this process among `world_size`.
+        world_size: number of training processes.
+
+    Raises:
+        ConfigError: an argument is out of range.
+        ValueError: the cache was made without supervision.
+    """
+    full = dataset.cache.full
+    if full is None:
+        raise ValueError("batches that mix full and weak labels need a cache with a supervision")
+    sampler = MixedSampler(
+        full.nonzero().flatten().tolist(),
+        (~full).nonzero().flatten().tolist(),
+        seed=seed,
+        batch_size=batch_size,
+        full_per_batch=full_per_batch,
+        steps=steps,
+        rank=rank,
+        world_size=world_size,
+    )
+    return _loader(dataset, sampler, seed=seed, workers=workers)
+
+
+def _loader(
+    dataset: CaseDataset, sampler: EpochSampler | MixedSampler, *, seed: int, workers: int
+) -> DataLoader[Batch]:
+    if workers < 0:
+        raise ConfigError(f"workers must be 0 or more, not {workers}")
     return DataLoader(
         dataset,
         batch_sampler=sampler,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from meddistill.data._inspect_cases import examine_source
 from meddistill.data._inspect_checks import check_cases
 from meddistill.data._inspect_overlap import check_splits, check_twins, find_twins, splits_of
 from meddistill.data._inspect_tables import make_tables
 from meddistill.data._inspect_types import LEVELS, Finding, Inspection, Level, Table
+from meddistill.data._inspect_weak import WeakFacts, weak_findings, weak_tables
 from meddistill.data.case import Source, Split
 
-__all__ = ["Finding", "Inspection", "Level", "Table", "inspect_source", "render"]
+__all__ = ["Finding", "Inspection", "Level", "Table", "add_supervision", "inspect_source", "render"]
 
 _SHOWN = 5
 
@@ -44,8 +48,29 @@ def inspect_source(source: Source, split: Split | None = None) -> Inspection:
     return Inspection(
         num_cases=len(source.cases),
         tables=tuple(make_tables(source, facts, places, twins)),
-        findings=tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level))),
+        findings=_worst_first(findings),
     )
+
+
+def add_supervision(
+    inspection: Inspection, facts: Sequence[WeakFacts], class_names: Sequence[str]
+) -> Inspection:
+    """The inspection with what there is to say of weak labels.
+
+    Args:
+        inspection: of the whole source.
+        facts: of the training cases.
+        class_names: name of each label value.
+    """
+    return replace(
+        inspection,
+        tables=(*inspection.tables, *weak_tables(facts, class_names)),
+        findings=_worst_first([*inspection.findings, *weak_findings(facts, class_names)]),
+    )
+
+
+def _worst_first(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level)))
 
 
 def render(inspection: Inspection) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from meddistill.data.case import IGNORE_INDEX
 from meddistill.errors import ConfigError
 
 Interpolation = Literal["nearest", "bilinear", "area"]
@@ -68,3 +70,34 @@ def resize_label(label: Tensor, size: tuple[int, ...]) -> Tensor:
             centres = torch.arange(length, dtype=torch.float64) + 0.5
             label = label.index_select(axis, (centres * (label.shape[axis] / length)).long())
     return label
+
+
+def resize_weak(label: Tensor, size: tuple[int, ...]) -> Tensor:
+    """`label` (*S) at `size` with no label lost: thin strokes and lone pixels survive.
+
+    A pixel of the new size takes the class that most labelled pixels whose centres it covers have (of several
+    equally frequent ones the last), and stays `IGNORE_INDEX` where it covers none. Axes that do not shrink
+    are resized as in `resize_label`.
+
+    Example:
+        >>> label = torch.tensor([[-100, 1, -100, 2], [-100, -100, 2, -100]])
+        >>> resize_weak(label, (1, 2)), resize_weak(label[:, :2], (2, 4))
+        (tensor([[1, 2]]), tensor([[-100, -100,    1,    1],
+            [-100, -100, -100, -100]]))
+    """
+    wider = tuple(max(old, new) for old, new in zip(label.shape, size, strict=True))
+    label = resize_label(label, wider)
+    if tuple(label.shape) == size:
+        return label
+    values = label.numpy()
+    labelled = np.nonzero(values != IGNORE_INDEX)
+    places = [
+        ((along + 0.5) * (new / old)).astype(np.int64)
+        for along, old, new in zip(labelled, values.shape, size, strict=True)
+    ]
+    cells = np.ravel_multi_index(places, size)
+    pairs, counts = np.unique(np.stack([cells, values[labelled]], 1), axis=0, return_counts=True)
+    order = np.lexsort((pairs[:, 1], counts, pairs[:, 0]))
+    shrunk = np.full(size, IGNORE_INDEX, dtype=values.dtype)
+    shrunk.flat[pairs[order, 0]] = pairs[order, 1]  # of several for one cell the last is kept
+    return torch.from_numpy(shrunk)

@@ -1,4 +1,4 @@
-"""Random changes of a sample: geometric for image, label and teacher logits alike, photometric for the image.
+"""Random changes of a sample: geometric for image, labels and logits alike, photometric for the image.
 
 Built on MONAI's dictionary transforms, which are imported when a transform is made.
 """
@@ -19,11 +19,15 @@ from meddistill.errors import ConfigError, unknown_name
 
 
 class Sample(TypedDict):
-    """One case: `image` (C, *S) float in 0..1, `label` (*S) int64, `teacher_logits` (K, *S) where stored."""
+    """One case: `image` (C, *S) float in 0..1, `label` (*S) int64, `teacher_logits` (K, *S) where stored.
+
+    Under mixed supervision also `weak` (*S) int64, its weak label.
+    """
 
     image: Tensor
     label: Tensor
     teacher_logits: NotRequired[Tensor]
+    weak: NotRequired[Tensor]
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class JointTransform:
     """Applies an `Augmentation`; the same seed gives the same change, in whatever process.
 
     Labels take the nearest value, images and logits are interpolated linearly. What comes in from outside the
-    frame is black in the image, the nearest edge in the logits, and `IGNORE_INDEX` in the label, so that no
+    frame is black in the image, the nearest edge in the logits, and `IGNORE_INDEX` in the labels, so that no
     loss counts it.
 
     Args:
@@ -135,25 +139,33 @@ class JointTransform:
             raise ConfigError(
                 f"quarter turns need a square plane, not {tuple(sides)}; set quarter_turns to 0"
             )
-        shifted = (
-            sample["label"][None] - IGNORE_INDEX
-        ).float()  # so that the 0 that fills in means IGNORE_INDEX
         self._steps.set_random_state(seed=seed)
         with _without_metadata():
-            changed = self._steps({**sample, "label": shifted})
-        result = Sample(
-            image=changed["image"].clamp(0, 1),
-            label=changed["label"][0].round().long() + IGNORE_INDEX,
-        )
+            changed = self._steps({**sample, **_shifted(sample)})
+        result = Sample(image=changed["image"].clamp(0, 1), label=_unshifted(changed["label"]))
+        if "weak" in sample:
+            result["weak"] = _unshifted(changed["weak"])
         if "teacher_logits" in sample:
             result["teacher_logits"] = changed["teacher_logits"]
         return result
 
 
+def _shifted(sample: Sample) -> dict[str, Tensor]:
+    """The label maps as float channels, shifted so that the 0 that fills in means `IGNORE_INDEX`."""
+    maps = {"label": sample["label"]}
+    if "weak" in sample:
+        maps["weak"] = sample["weak"]
+    return {name: (values[None] - IGNORE_INDEX).float() for name, values in maps.items()}
+
+
+def _unshifted(changed: Tensor) -> Tensor:
+    return changed[0].round().long() + IGNORE_INDEX
+
+
 def _geometric(augmentation: Augmentation, dims: int) -> list[Any]:
     from monai.transforms import RandAffined, RandFlipd, RandRotate90d
 
-    keys = ["image", "label", "teacher_logits"]
+    keys = ["image", "label", "weak", "teacher_logits"]
     steps: list[Any] = []
     if augmentation.flip:
         steps += [RandFlipd(keys, augmentation.flip, axis, allow_missing_keys=True) for axis in range(dims)]
@@ -167,8 +179,8 @@ def _geometric(augmentation: Augmentation, dims: int) -> list[Any]:
             rotate_range=(math.radians(augmentation.rotate),) * (1 if dims == 2 else 3),
             shear_range=(augmentation.shear,) * (2 if dims == 2 else 6),
             scale_range=(augmentation.zoom,) * dims,
-            mode=("bilinear", "nearest", "bilinear"),
-            padding_mode=("zeros", "zeros", "border"),
+            mode=("bilinear", "nearest", "nearest", "bilinear"),
+            padding_mode=("zeros", "zeros", "zeros", "border"),
             allow_missing_keys=True,
         )
         steps.append(affine)

@@ -16,6 +16,7 @@ from meddistill.data.sources.scan import image_files
 from meddistill.errors import ConfigError, DataError, RunError
 from meddistill.evaluation.inference import Network, predicting
 from meddistill.files import replacing
+from meddistill.models.compound import branch_of
 from meddistill.models.spec import ModelSpec, load_model
 from meddistill.progress import track
 from meddistill.training.run_folder import RunFolder, read_json
@@ -32,6 +33,7 @@ def predict(
     device: torch.device | str = "cpu",
     batch_size: int = 8,
     overwrite: bool = False,
+    branch: str | None = None,
 ) -> list[Path]:
     """Write a mask for every image of `folder`, in the same subfolders below `output`.
 
@@ -47,6 +49,7 @@ def predict(
         device: where to run the network.
         batch_size: images at a time.
         overwrite: replace masks that are there.
+        branch: which one to ask of a student that has several, such as `upper`; None takes the first.
 
     Returns:
         The masks written, in the order of the images.
@@ -55,11 +58,12 @@ def predict(
         RunError: not a usable run, or masks that are there already.
         DataError: no images, two images with one mask name, or unreadable images; the masks of all others are
             written first.
-        ConfigError: the batch size is below 1 or `output` is where the images are.
+        ConfigError: the batch size is below 1, `output` is where the images are, or there is no such branch.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
-    spec, network, interpolation = _load(RunFolder(Path(run)))
+    spec, student, interpolation = _load(RunFolder(Path(run)))
+    network = branch_of(student, branch)
     targets = plan_masks(Path(folder), Path(output), overwrite=overwrite)
     network.to(device)
     written: list[Path] = []

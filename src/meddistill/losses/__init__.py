@@ -7,6 +7,7 @@ from meddistill.losses.cross_entropy import (
     cross_entropy,
     partial_cross_entropy,
 )
+from meddistill.losses.dice import SoftDiceLoss, soft_dice_loss
 from meddistill.losses.entropy import PredictionEntropy, prediction_entropy
 from meddistill.losses.kl import KLDivergence, kl_divergence
 from meddistill.losses.reduce import masked_mean
@@ -19,10 +20,12 @@ __all__ = [
     "LabelSmoothingMap",
     "PartialCrossEntropy",
     "PredictionEntropy",
+    "SoftDiceLoss",
     "cross_entropy",
     "kl_divergence",
     "label_smoothing_map",
     "masked_mean",
     "partial_cross_entropy",
     "prediction_entropy",
+    "soft_dice_loss",
 ]

@@ -6,15 +6,28 @@ from collections.abc import Callable
 from typing import Any
 
 from meddistill.methods.base import Batch, Context, Method
-from meddistill.methods.checks import build
+from meddistill.methods.cross_pseudo import CrossPseudoSupervision, TwinLogits
+from meddistill.methods.decoupled import Decoupled
 from meddistill.methods.distillation import Distillation
+from meddistill.methods.hard_pseudo import HardPseudoLabels
+from meddistill.methods.mean_teacher import MeanTeacher, TaughtLogits
+from meddistill.methods.mixed import MixedSupervision
 from meddistill.methods.paced import PacedDistillation
+from meddistill.methods.rows import with_rows
+from meddistill.methods.single_branch import SingleBranch
 from meddistill.methods.supervised import Supervised
+from meddistill.registry import build
 
 METHODS: dict[str, Callable[..., Method]] = {
     "supervised": Supervised,
     "distillation": Distillation,
     "paced": PacedDistillation,
+    "mixed": MixedSupervision,
+    "single_branch": SingleBranch,
+    "decoupled": Decoupled,
+    "pseudo_labels": HardPseudoLabels,
+    "mean_teacher": MeanTeacher,
+    "cross_pseudo": CrossPseudoSupervision,
 }
 """The methods that a recipe can name."""
 
@@ -45,9 +58,18 @@ __all__ = [
     "METHODS",
     "Batch",
     "Context",
+    "CrossPseudoSupervision",
+    "Decoupled",
     "Distillation",
+    "HardPseudoLabels",
+    "MeanTeacher",
     "Method",
+    "MixedSupervision",
     "PacedDistillation",
+    "SingleBranch",
     "Supervised",
+    "TaughtLogits",
+    "TwinLogits",
     "create_method",
+    "with_rows",
 ]

@@ -1,6 +1,6 @@
 """The seam between a way to train a student and whatever loop runs it.
 
-A method is an ordinary object: it gets the student's logits, the batch and (where it needs one) the teacher's
+A method is an ordinary object: it gets the student's answer, the batch and (where it needs one) the teacher's
 logits, and returns its loss with the named terms. It never sees a trainer, a device or a file.
 """
 
@@ -21,6 +21,7 @@ class Batch(TypedDict):
     position of each case in its data set, `case_id` B names, `teacher_logits` (B, K, *S) when they were
     stored beforehand. Under mixed supervision also `full` (B,) bool, true for cases whose label is complete,
     and `weak` (B, *S) int64, a weak label of every case; `label` of the others is then their weak label.
+    `full_rows` and `weak_rows` are the positions of both kinds where `with_rows` has looked for them.
     """
 
     image: Tensor
@@ -30,6 +31,8 @@ class Batch(TypedDict):
     teacher_logits: NotRequired[Tensor]
     full: NotRequired[Tensor]
     weak: NotRequired[Tensor]
+    full_rows: NotRequired[Tensor | slice]
+    weak_rows: NotRequired[Tensor | slice]
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,16 @@ class Context:
 
 
 class Method(ABC):
-    """A way to train a student. Subclasses are called with logits and return `{"loss": ..., <term>: ...}`.
+    """A way to train a student. Subclasses are called with its answer and return `{"loss": ..., term: ...}`.
 
     `needs_teacher` tells the loop whether teacher logits must be supplied; `needs_teacher_temperature`
-    whether the loop should fit one on the calibration split and pass it in the context.
+    whether the loop should fit one on the calibration split and pass it in the context. `form` says how
+    networks are arranged round the student, see `models.forms`. A step is `answer`, the call, backward and
+    the optimiser, then `after_step`.
     """
 
     needs_teacher: bool = False
+    form: str = "single"
 
     @property
     def needs_teacher_temperature(self) -> bool:
@@ -80,11 +86,18 @@ class Method(ABC):
     def on_epoch_start(self, epoch: int) -> None:  # noqa: B027 - most methods keep no pace
         """Move the pacing to `epoch` (0-based); must depend on it alone, so that a resumed run agrees."""
 
+    def answer(self, student: Any, batch: Batch) -> Any:
+        """What the student says to a batch: its logits (B, K, *S), unless the method asks for more."""
+        return student(batch["image"])
+
     @abstractmethod
     def __call__(
-        self, student_logits: Tensor, batch: Batch, teacher_logits: Tensor | None = None
+        self, answer: Any, /, batch: Batch, teacher_logits: Tensor | None = None
     ) -> dict[str, Tensor]:
         """The scalar `loss` (with gradient) and its named scalar terms (detached)."""
+
+    def after_step(self, student: Any) -> None:  # noqa: B027 - most methods leave it to the optimiser
+        """What follows a step of the optimiser, such as moving an averaged teacher."""
 
     def status(self) -> Mapping[str, float]:
         """Numbers worth a curve in the report, for example `{"threshold": 0.62}`; read once per epoch."""

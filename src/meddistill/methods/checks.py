@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from torch import Tensor
 
-from meddistill.errors import ConfigError, TeacherError, unknown_name
+from meddistill.errors import TeacherError
 from meddistill.losses.checks import check_fraction
 
 
@@ -54,20 +51,3 @@ def term_weights(alpha: float | None) -> tuple[float, float]:
         ((1.0, 1.0), (0.25, 0.75))
     """
     return (1.0, 1.0) if alpha is None else (check_fraction("alpha", alpha), 1.0 - alpha)
-
-
-def build(kind: str, name: str, registry: dict[str, Callable[..., Any]], options: dict[str, Any]) -> Any:
-    """`registry[name](**options)`, with unknown names of entry or option refused.
-
-    Raises:
-        ConfigError: the name or an option is unknown; the message offers the nearest ones.
-    """
-    import inspect
-
-    if name not in registry:
-        raise ConfigError(unknown_name(kind, name, registry))
-    known = inspect.signature(registry[name]).parameters
-    for option in options:
-        if option not in known:
-            raise ConfigError(unknown_name(f"option of {kind} {name}", option, known))
-    return registry[name](**options)

@@ -47,6 +47,8 @@ class SegmentationNetwork(nn.Module):
         self.least = tuple(least)
         self.normalises_pooled = normalises_pooled
         self.normalises_batch = any(isinstance(module, _BatchNorm) for module in network.modules())
+        self.arguments: Mapping[str, Any] | None = None
+        """What `create_model` was called with; None where another built the network."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, K, *S) of an image (B, C, *S).
@@ -55,24 +57,31 @@ class SegmentationNetwork(nn.Module):
             ConfigError: the image has another number of axes, the training batch is too small, or the
                 network's options make its output differ in size from its input.
         """
+        padded = self.padded(image)
+        self._check_batch(len(padded), padded.shape[2:])
+        logits = first_output(self.network(padded), image.ndim - 2)
+        if logits.shape[2:] != padded.shape[2:]:
+            raise ConfigError(
+                f"the network answers an image of {_times(padded.shape[2:])} with logits of "
+                f"{_times(logits.shape[2:])}; change the option that sets its output size"
+            )
+        return cropped(logits, image.shape[2:])
+
+    def padded(self, image: Tensor) -> Tensor:
+        """The image (B, C, *S), continued at its far edges to a size that the network takes.
+
+        Raises:
+            ConfigError: the image has another number of axes.
+        """
         self._check_axes(image)
         size = image.shape[2:]
         wanted = [
             max(_next_multiple(n, d), m) for n, d, m in zip(size, self.divisor, self.least, strict=True)
         ]
-        self._check_batch(image.shape[0], wanted)
         missing = [want - n for want, n in zip(wanted, size, strict=True)]
-        if any(missing):
-            image = F.pad(image, [n for more in reversed(missing) for n in (0, more)], mode="replicate")
-        logits = first_output(self.network(image), len(size))
-        if logits.shape[2:] != image.shape[2:]:
-            raise ConfigError(
-                f"the network answers an image of {_times(image.shape[2:])} with logits of "
-                f"{_times(logits.shape[2:])}; change the option that sets its output size"
-            )
-        for axis, n in enumerate(size, start=2):
-            logits = logits.narrow(axis, 0, n)
-        return logits
+        if not any(missing):
+            return image
+        return F.pad(image, [n for more in reversed(missing) for n in (0, more)], mode="replicate")
 
     def _check_axes(self, image: Tensor) -> None:
         dims = len(self.divisor)
@@ -137,6 +146,19 @@ def first_output(output: Any, dims: int) -> Tensor:
     if not isinstance(output, Tensor):
         raise ConfigError(f"the network returned {type(output).__name__}, not a tensor of logits")
     return output[:, 0] if output.ndim == dims + 3 else output
+
+
+def cropped(tensor: Tensor, size: Sequence[int]) -> Tensor:
+    """The first `size` elements along each spatial axis of (B, C, *S).
+
+    Example:
+        >>> import torch
+        >>> cropped(torch.zeros(1, 2, 8, 8), (5, 7)).shape
+        torch.Size([1, 2, 5, 7])
+    """
+    for axis, n in enumerate(size, start=2):
+        tensor = tensor.narrow(axis, 0, n)
+    return tensor
 
 
 def _next_multiple(size: int, divisor: int) -> int:

@@ -32,7 +32,7 @@ def create_model(
         dims: spatial axes, 2 or 3.
         **options: arguments of the network's class in its library, for example `encoder_name="resnet18"`
             (smp, any encoder, timm's behind `tu-`), `channels=(16, 32, 64)` (MONAI) or `width=32`
-            (`pcd/unet`).
+            (`pcd/unet`, `confkd/unet`).
 
     Raises:
         ConfigError: an unknown name or option (the nearest ones are listed), a value that the network cannot
@@ -51,9 +51,11 @@ def create_model(
         raise ConfigError(f"{entry.name} takes {allowed}, not dims={dims!r}; 3D networks: monai/*")
     options = as_tuples(options)
     try:
-        model = _build(entry, in_channels, num_classes, dims, options)
+        model = _build(entry, in_channels, num_classes, dims, dict(options))
         if isinstance(model, SegmentationNetwork):
             _try_out(model, in_channels, num_classes)
+            sizes = {"in_channels": in_channels, "num_classes": num_classes, "dims": dims}
+            model.arguments = {"name": entry.name, **sizes, **options}
     except MedDistillError:
         raise
     except Exception as error:  # the libraries raise all kinds of errors for values they cannot use
@@ -105,11 +107,15 @@ def _build(
         from meddistill.models.monai_models import build_monai
 
         return build_monai(entry, in_channels, num_classes, dims, options)
+    check_options(entry.name, options, ["width"])
+    if entry.library == "confkd":
+        from meddistill.models.confkd_unet import LEAST, ConfKDUNet
+
+        unpadded = ConfKDUNet(in_channels, num_classes, **options)
+        return SegmentationNetwork(unpadded, divisor=(1, 1), least=(LEAST, LEAST))
     from meddistill.models.pcd_unet import PCDUNet
 
-    check_options(entry.name, options, ["width"])
-    network = PCDUNet(in_channels, num_classes, **options)
-    return SegmentationNetwork(network, divisor=(16, 16), least=(16, 16))
+    return SegmentationNetwork(PCDUNet(in_channels, num_classes, **options), divisor=(16, 16), least=(16, 16))
 
 
 def _try_out(model: SegmentationNetwork, in_channels: int, num_classes: int) -> None:

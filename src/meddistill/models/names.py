@@ -23,7 +23,7 @@ class ModelName:
 
     @property
     def library(self) -> str:
-        """`smp`, `monai`, `pcd` or `timm`."""
+        """`smp`, `monai`, `pcd`, `confkd` or `timm`."""
         return self.name.partition("/")[0]
 
     @property
@@ -44,6 +44,7 @@ MODEL_NAMES: dict[str, ModelName] = {
         *(ModelName(f"smp/{name.lower()}", name, (2,)) for name in _SMP),
         *(ModelName(f"monai/{name.lower()}", name, (2, 3)) for name in _MONAI),
         ModelName("pcd/unet", "PCDUNet", (2,)),
+        ModelName("confkd/unet", "ConfKDUNet", (2,)),
     )
 }
 
@@ -54,7 +55,7 @@ def list_models() -> list[str]:
     Example:
         >>> from meddistill.models import list_models
         >>> [name for name in list_models() if name.endswith("/unet")]
-        ['monai/unet', 'pcd/unet', 'smp/unet']
+        ['confkd/unet', 'monai/unet', 'pcd/unet', 'smp/unet']
     """
     return sorted(MODEL_NAMES)
 

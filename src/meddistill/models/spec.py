@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from meddistill.errors import RunError
 from meddistill.files import replacing
 from meddistill.models.checkpoints import CHECKPOINT_SUFFIXES, load_state, read_checkpoint
 from meddistill.models.factory import create_model
+from meddistill.models.forms import arrange
 from meddistill.models.options import as_tuples
 
 _METADATA_KEY = "meddistill"
@@ -31,6 +33,8 @@ class ModelSpec:
         options: further arguments of `create_model`.
         class_names: name of each class; empty when unknown.
         size: size of the images that the network was trained on; empty when unknown.
+        form: how networks of this kind are arranged: "single", "dual_decoder", "mean_teacher" or "twin", see
+            `models.forms`.
 
     Example:
         >>> spec = ModelSpec("pcd/unet", num_classes=3, options={"width": 4})
@@ -45,14 +49,17 @@ class ModelSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     size: tuple[int, ...] = ()
+    form: str = "single"
 
     def build(self) -> nn.Module:
-        """The network with random weights.
+        """The network, or the networks of its form, with random weights.
 
         Raises:
-            ConfigError: `create_model` refuses the arguments.
+            ConfigError: `create_model` refuses the arguments, or the network cannot have the form.
         """
-        return create_model(self.name, self.in_channels, self.num_classes, self.dims, **dict(self.options))
+        options = dict(self.options)
+        make = partial(create_model, self.name, self.in_channels, self.num_classes, self.dims, **options)
+        return arrange(self.form, make)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -71,7 +78,8 @@ class ModelSpec:
             spec = cls(**given)
         except (AttributeError, TypeError) as error:
             raise RunError("this does not describe a network: at least its name is needed") from error
-        if not isinstance(spec.name, str) or not isinstance(spec.options, Mapping):
+        named = isinstance(spec.name, str) and isinstance(spec.form, str)
+        if not named or not isinstance(spec.options, Mapping):
             raise RunError("this does not describe a network: its name is text and its options are named")
         return spec
 

@@ -10,6 +10,7 @@ from meddistill.pacing.confidence import (
     max_confidence,
     true_class_confidence,
 )
+from meddistill.pacing.ramp import SigmoidRamp
 from meddistill.pacing.schedule import LinearPacing, Pacing, RisingPacing
 from meddistill.pacing.threshold import ConfidenceHistogram, threshold_for_fraction
 from meddistill.pacing.weights import (
@@ -36,6 +37,7 @@ __all__ = [
     "Product",
     "RisingPacing",
     "Score",
+    "SigmoidRamp",
     "SoftWeight",
     "Stretched",
     "TrueClass",

@@ -102,6 +102,7 @@ def run_page(content: RunContent) -> str:
         cards=_cards(content),
         metrics=_metric_rows(content.summary, _unit(content.summary)),
         classes=_class_rows(content.summary),
+        branches=_branch_rows(content.summary),
         dice_picture=figures.dice_by_case(content.scores),
         curves=_curves(content),
         pacing=figures.pacing_curve(content.history),
@@ -204,6 +205,14 @@ def _class_rows(summary: Mapping[str, Any]) -> dict[str, list[MetricRow]]:
     classes = mapping(summary.get("classes"))
     unit = _unit(summary)
     return {name: _metric_rows(mapping(part), unit) for name, part in classes.items() if len(classes) > 1}
+
+
+def _branch_rows(summary: Mapping[str, Any]) -> dict[str, list[MetricRow]]:
+    """The metrics of the student's other branches."""
+    unit = _unit(summary)
+    return {
+        name: _metric_rows(mapping(part), unit) for name, part in mapping(summary.get("branches")).items()
+    }
 
 
 def _best_epoch(content: RunContent) -> float | None:

@@ -46,7 +46,7 @@ def annotate_recipe(
     """
     if recipe.teacher.mode == "live":
         raise ConfigError("teacher.mode is live, which stores nothing; give --teacher.mode joint or replay")
-    data = TaskData.from_config(recipe.data)
+    data = TaskData.from_config(recipe.data, seed=recipe.seed)
     spec = student_spec(recipe, data)
     teacher = build_teacher(recipe, spec)
     if recipe.training.channels_last:

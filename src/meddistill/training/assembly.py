@@ -16,7 +16,7 @@ from meddistill.methods import Method, create_method
 from meddistill.models import ModelSpec
 from meddistill.teachers import BaseTeacher
 from meddistill.training.compiling import check_compiler, compile_networks
-from meddistill.training.data import TaskData
+from meddistill.training.data import TaskData, check_batches
 from meddistill.training.hardware import set_layout
 from meddistill.training.module import DistillationModule
 from meddistill.training.recipe_teacher import teacher_for
@@ -108,9 +108,11 @@ def assemble(recipe: Recipe, data: TaskData | None = None) -> Assembly:
     Raises:
         DataError: the data cannot be used.
         TeacherError: the teacher cannot be loaded or does not fit.
-        ConfigError: the network cannot be built, or the method needs a teacher that the recipe does not name.
+        ConfigError: the network cannot be built, the method needs a teacher that the recipe does not name, or
+            batches need weakly labelled cases and there are none.
     """
-    data = data or TaskData.from_config(recipe.data)
+    data = data or TaskData.from_config(recipe.data, seed=recipe.seed)
+    check_batches(recipe, data)
     spec = student_spec(recipe, data)
     torch.manual_seed(recipe.seed)
     student = spec.build()
@@ -128,4 +130,5 @@ def student_spec(recipe: Recipe, data: TaskData) -> ModelSpec:
         options=dict(recipe.model.options),
         class_names=tuple(data.source.class_names),
         size=tuple(recipe.data.size),
+        form=create_method(**recipe.method).form,
     )

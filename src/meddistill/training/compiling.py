@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from meddistill.errors import ConfigError
+from meddistill.models import Compound
 from meddistill.teachers import Teacher
 
 OPTIONS: dict[str, Any] = {"dynamic": False}
@@ -40,7 +41,8 @@ def compile_networks(student: nn.Module | None, teacher: nn.Module | None) -> No
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         torch._dynamo.config.recompile_limit = max(SHAPES, torch._dynamo.config.recompile_limit)
     for network in networks:
-        network.compile(**OPTIONS)
+        for part in network.parts() if isinstance(network, Compound) else [network]:
+            part.compile(**OPTIONS)
 
 
 @contextlib.contextmanager

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader
 
-from meddistill.config import DataConfig
+from meddistill.config import DataConfig, Recipe
 from meddistill.config.schema import (
     FolderSourceConfig,
     ManifestSourceConfig,
@@ -31,9 +32,13 @@ from meddistill.data import (
     split_cases,
 )
 from meddistill.data.case import SPLITS, Case, Source, Split
+from meddistill.data.dataset import make_mixed_loader
+from meddistill.data.mixed_sampler import check_pools
 from meddistill.data.phantom import PhantomSource
+from meddistill.data.supervision import Supervision
 from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.errors import ConfigError, DataError
+from meddistill.training.supervision import check_files, describe_supervision, supervise
 from meddistill.training.volume_data import build_volumes
 
 
@@ -95,19 +100,28 @@ def divide(config: DataConfig, source: Source) -> Split:
 
 @dataclass
 class TaskData:
-    """Everything about the data that a training needs; each split is decoded when it is first asked for."""
+    """Everything about the data that a training needs; each split is decoded when it is first asked for.
+
+    With a `supervision` the training split has full labels for some cases alone; all other splits have them.
+    """
 
     config: DataConfig
     source: Source
     split: Split
+    supervision: Supervision | None = None
     _sets: dict[str, CaseDataset] = field(default_factory=dict)
 
     @classmethod
-    def from_config(cls, config: DataConfig) -> TaskData:
-        """Scan the source and divide it.
+    def from_config(cls, config: DataConfig, *, seed: int = 0) -> TaskData:
+        """Scan the source, divide it, and draw which cases keep their full labels.
+
+        Args:
+            config: the data section of a recipe.
+            seed: the recipe's, for a supervision that has none of its own.
 
         Raises:
             DataError: see `build_source` and `divide`; or a group lies in two splits.
+            ConfigError: more fully labelled groups than there are, or sizes that do not fit.
         """
         source = build_source(config.source, size=tuple(config.size))
         if len(config.size) != source.dims:
@@ -117,7 +131,7 @@ class TaskData:
             )
         split = divide(config, source)
         check_no_leak(split)
-        return cls(config, source, split)
+        return cls(config, source, split, supervise(config.supervision, source, split, seed=seed))
 
     @property
     def num_classes(self) -> int:
@@ -129,7 +143,7 @@ class TaskData:
         return {case.id: case for case in self.split.cases.get(split, ())}
 
     def dataset(self, split: str) -> CaseDataset:
-        """The decoded cases of a split, without augmentation.
+        """The decoded cases of a split, without augmentation; in `train` with the labels it may see.
 
         Raises:
             DataError: the split is empty or a file cannot be read.
@@ -145,7 +159,9 @@ class TaskData:
                 cases,
                 size=tuple(self.config.size),
                 interpolation=self.config.interpolation,
+                supervision=self.supervision if split == "train" else None,
             )
+            check_files(cache)
             self._sets[split] = CaseDataset(cache)
         return self._sets[split]
 
@@ -170,23 +186,31 @@ class TaskData:
         rank: int = 0,
         world_size: int = 1,
     ) -> DataLoader[Any]:
-        """Shuffled, augmented batches of the training split, with the stored logits of `teacher`."""
+        """Shuffled, augmented batches of the training split, with the stored logits of `teacher`.
+
+        Under mixed supervision they mix fully and weakly labelled cases as the recipe says.
+        """
         transform = make_transform(self.config.augment, dims=self.source.dims)
         cache = self.dataset("train").cache
         dataset = CaseDataset(cache, transform=transform, seed=seed, teacher=teacher)
-        return make_loader(
-            dataset,
-            batch_size=batch_size,
-            shuffle=True,
-            seed=seed,
-            workers=workers,
-            rank=rank,
-            world_size=world_size,
+        make = partial(make_loader, shuffle=True)
+        if self.config.supervision is not None:
+            full, steps = self.config.supervision.full_per_batch, self.config.supervision.steps_per_epoch
+            make = partial(make_mixed_loader, full_per_batch=full, steps=steps)
+        return make(
+            dataset, batch_size=batch_size, seed=seed, workers=workers, rank=rank, world_size=world_size
         )
 
     def loader(self, split: str, *, batch_size: int) -> DataLoader[Any]:
         """Batches of a split in order, without augmentation."""
         return make_loader(self.dataset(split), batch_size=batch_size, shuffle=False, seed=0)
+
+    def describe_supervision(self) -> dict[str, Any]:
+        """Which groups are fully labelled and how much of the others is, for the run folder; else nothing."""
+        if self.config.supervision is None:
+            return {}
+        described = describe_supervision(self.dataset("train").cache, self.config.supervision.weak)
+        return {"supervision": described}
 
     def fingerprint(self) -> str:
         """SHA-256 over the decoded content of every split that was read, and which case is in which split."""
@@ -198,3 +222,20 @@ class TaskData:
             if name in self._sets:
                 digest.update(self._sets[name].cache.fingerprint().encode())
         return digest.hexdigest()
+
+
+def check_batches(recipe: Recipe, data: TaskData) -> None:
+    """Refuse batches that mix in weakly labelled cases where there are none.
+
+    Raises:
+        ConfigError: they do.
+    """
+    if data.supervision is None or recipe.data.supervision is None:
+        return
+    cases, full = data.cases("train"), data.supervision.full
+    check_pools(
+        len(full),
+        len(cases) - len(full),
+        batch_size=recipe.training.batch_size,
+        full_per_batch=recipe.data.supervision.full_per_batch,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from meddistill.errors import RunError, unknown_name
 from meddistill.evaluation import make_gallery, score_cases, summarise
 from meddistill.files import write_json
 from meddistill.methods import create_method
-from meddistill.models import load_model
+from meddistill.models import branch_of, branches_of, load_model
 from meddistill.training.claim import check_same_split
 from meddistill.training.data import TaskData
 from meddistill.training.hardware import device_for
@@ -34,7 +35,8 @@ def read_recipe(folder: RunFolder) -> Recipe:
 def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> dict[str, Any]:
     """Score the chosen student on `split` and return the summary.
 
-    A split is scored once: a second call returns what the first one wrote, unless `again` is given.
+    A split is scored once: a second call returns what the first one wrote, unless `again` is given. The other
+    branches of a student that has several are scored too, below `branches` in the summary.
 
     Args:
         run: a finished run folder.
@@ -54,7 +56,8 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     if folder.summary(split).exists() and not again:
         summary: dict[str, Any] = read_json(folder.summary(split))
         return summary
-    data = TaskData.from_config(recipe.data)
+    with_full_labels = recipe.data.model_copy(update={"supervision": None})
+    data = TaskData.from_config(with_full_labels)
     if not data.split.cases.get(split):
         raise RunError(unknown_name("split", split, [n for n, cases in data.split.cases.items() if cases]))
     check_same_split(folder, data)
@@ -62,14 +65,14 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     teacher = teacher_for(recipe, create_method(**recipe.method), spec)
     device = device_for(recipe.training.accelerator)
     student.to(device).eval()
-    loader = data.loader(split, batch_size=recipe.training.batch_size)
-    table, reliability = score_cases(
-        student,
-        loader,
+    score = partial(
+        score_cases,
+        loader=data.loader(split, batch_size=recipe.training.batch_size),
         class_names=spec.class_names,
         cases=data.cases(split),
         device=device,
     )
+    table, reliability = score(student)
     table.write_csv(folder.scores(split))
     if teacher is not None:
         teacher.to(device)
@@ -77,5 +80,9 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     gallery = make_gallery(student, teacher, data.dataset(split), table)
     gallery.save(folder.gallery(split))
     summary = summarise(table, reliability, seed=recipe.seed)
+    for name in branches_of(student)[1:]:
+        other, bins = score(branch_of(student, name))
+        other.write_csv(folder.scores(split, name))
+        summary.setdefault("branches", {})[name] = summarise(other, bins, seed=recipe.seed)
     write_json(folder.summary(split), summary)
     return summary

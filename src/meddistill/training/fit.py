@@ -124,6 +124,7 @@ def _begin(folder: RunFolder, task: Assembly, prepared: Prepared, tuning: Tuning
             "split_note": data.split.note,
             "split_counts": {name: len(cases) for name, cases in data.split.cases.items()},
             "split_cases": {name: [case.id for case in cases] for name, cases in data.split.cases.items()},
+            **data.describe_supervision(),
         },
     )
     described = {

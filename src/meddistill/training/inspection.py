@@ -6,23 +6,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from meddistill.config import load_recipe
+from meddistill.config import Recipe, load_recipe
 from meddistill.config.load import check_section, merge, shipped_recipes
 from meddistill.config.schema import DataConfig
 from meddistill.data import split_cases
+from meddistill.data._inspect_weak import examine_weak
 from meddistill.data.case import Source, Split
-from meddistill.data.inspect import Inspection, inspect_source
+from meddistill.data.inspect import Inspection, add_supervision, inspect_source
 from meddistill.data.sources.layouts import VOLUME_LAYOUTS, source_options, volume_layout
 from meddistill.errors import ConfigError, nearest
-from meddistill.training.data import build_source, divide
+from meddistill.training.data import TaskData, build_source, divide
+from meddistill.training.sheet import check_sheet, label_pictures, weak_pictures, write_sheet
 
 _NAMES = {"train": "train", "selection": "selection", "val": "selection", "test": "test"}
 
 
 def inspect_data(
-    data: str, *, files: Mapping[str, Path] | None = None, overrides: Mapping[str, Any] | None = None
+    data: str,
+    *,
+    files: Mapping[str, Path] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    sheet: Path | None = None,
 ) -> Inspection:
     """Inspect a data set and, where one is known, its split.
+
+    Of a recipe with `data.supervision` the weak labels are looked at too, as training will see them. Data
+    with errors get neither that nor a sheet.
 
     Args:
         data: a class-folder tree, volumes in one of the layouts of docs/volumes.md, a `.csv` manifest, or a
@@ -30,11 +39,35 @@ def inspect_data(
             names) are used when no `files` are given.
         files: JSON lists by split name, as given or below the folder.
         overrides: for a recipe, values laid over it; for a folder or manifest, options of its source.
+        sheet: a PNG to draw a dozen cases with their labels into.
 
     Raises:
         DataError: the source cannot be scanned at all.
-        ConfigError: nothing is called `data`, or an unknown option.
+        ConfigError: nothing is called `data`, an unknown option, or `sheet` is no PNG.
+        RunError: the sheet cannot be written.
     """
+    if sheet is not None:
+        check_sheet(sheet)
+    source, split, recipe = _found(data, files, overrides)
+    inspection = inspect_source(source, split)
+    if inspection.has_errors:
+        return inspection
+    if recipe is not None and recipe.data.supervision is not None:
+        cache = TaskData.from_config(recipe.data, seed=recipe.seed).dataset("train").cache
+        facts = examine_weak(cache)
+        inspection = add_supervision(inspection, facts, source.class_names)
+        pictures = weak_pictures(cache, facts) if sheet is not None else []
+    else:
+        pictures = label_pictures(source, source.cases) if sheet is not None else []
+    if sheet is not None:
+        write_sheet(sheet, pictures, source.class_names)
+    return inspection
+
+
+def _found(
+    data: str, files: Mapping[str, Path] | None, overrides: Mapping[str, Any] | None
+) -> tuple[Source, Split | None, Recipe | None]:
+    """The source that `data` names, its split, and the recipe where it is one."""
     path = Path(data)
     if not path.exists() and not _may_be_recipe(path):
         raise ConfigError(f"{data} does not exist; give a folder, a .csv manifest or a recipe")
@@ -42,13 +75,13 @@ def inspect_data(
         source = _source(_options(path, overrides or {}), overrides)
         given = {name: file if file.is_file() else path / file for name, file in (files or {}).items()}
         lists = given or _own_lists(path)
-        return inspect_source(source, split_cases(source, files=lists) if lists else None)
+        return source, split_cases(source, files=lists) if lists else None, None
     if path.suffix == ".csv":
         source = _source({"kind": "manifest", "file": data}, overrides)
-        return inspect_source(source, _own_split(source))
+        return source, _own_split(source), None
     recipe = load_recipe(data, overrides)
     source = build_source(recipe.data.source, size=tuple(recipe.data.size))
-    return inspect_source(source, divide(recipe.data, source))
+    return source, divide(recipe.data, source), recipe
 
 
 def _may_be_recipe(path: Path) -> bool:

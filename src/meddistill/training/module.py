@@ -13,7 +13,7 @@ from meddistill.config import TrainingConfig
 from meddistill.errors import RunError
 from meddistill.evaluation.overlap import count_overlap, dice_from_counts
 from meddistill.losses import partial_cross_entropy
-from meddistill.methods import Batch, Method
+from meddistill.methods import Batch, Method, with_rows
 from meddistill.teachers import BaseTeacher
 from meddistill.training.means import WeightedMean
 
@@ -24,7 +24,7 @@ class DistillationModule(L.LightningModule):
     The teacher is kept out of the module tree, so that checkpoints, optimisers and DDP see the student alone.
 
     Args:
-        student: network from (B, C, *S) in 0..1 to logits (B, K, *S).
+        student: network from (B, C, *S) in 0..1 to logits (B, K, *S), in the form that the method asks for.
         method: what computes the loss.
         teacher: frozen teacher, or None when the method needs none.
         config: optimiser and schedule.
@@ -82,7 +82,7 @@ class DistillationModule(L.LightningModule):
             RunError: the loss is not finite; names the cases of the batch.
         """
         teacher_logits = self.teach(batch)
-        terms = self.score(self(batch["image"]), batch, teacher_logits)
+        terms = self.score(self.answer(batch), batch, teacher_logits)
         loss = terms["loss"]
         self._watch(loss.detach(), batch["case_id"], batch_index)
         for name, term in terms.items():
@@ -97,9 +97,21 @@ class DistillationModule(L.LightningModule):
             return answered
         return stored
 
-    def score(self, student_logits: Tensor, batch: Batch, teacher_logits: Tensor | None) -> dict[str, Tensor]:
+    def answer(self, batch: Batch) -> Any:
+        """What the method asks of the student: most often its logits."""
+        return self.method.answer(self.student, batch)
+
+    def score(self, answer: Any, batch: Batch, teacher_logits: Tensor | None) -> dict[str, Tensor]:
         """The method's loss and its terms."""
-        return self.method(student_logits, batch, teacher_logits)
+        return self.method(answer, batch, teacher_logits)
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Find the fully labelled cases of a batch while it is where it can be read without waiting."""
+        return with_rows(batch)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Let the method follow the step of the optimiser."""
+        self.method.after_step(self.student)
 
     def _mean(self, name: str) -> WeightedMean:
         if name not in self._train_means:

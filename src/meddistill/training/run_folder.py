@@ -82,9 +82,10 @@ class RunFolder:
         """Where the teacher's logits are stored, and how far they are from the live teacher's, JSON."""
         return self.root / "teacher-store.json"
 
-    def scores(self, split: str = "test") -> Path:
-        """Per-case, per-class scores of `split`, CSV."""
-        return self.root / "evaluation" / f"{split}-scores.csv"
+    def scores(self, split: str = "test", branch: str | None = None) -> Path:
+        """Per-case, per-class scores of `split`, CSV; with `branch` those of that branch of the student."""
+        name = f"{split}-scores" if branch is None else f"{split}-scores-{branch}"
+        return self.root / "evaluation" / f"{name}.csv"
 
     def summary(self, split: str = "test") -> Path:
         """Means with confidence intervals, counts and reliability bins of `split`, JSON."""

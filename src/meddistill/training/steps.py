@@ -28,15 +28,15 @@ class TimedModule(DistillationModule):
         with self.clock.part("teacher"):
             return super().teach(batch)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Student logits."""
+    def answer(self, batch: Batch) -> Any:
+        """What the method asks of the student."""
         with self.clock.part("student"):
-            return super().forward(image)
+            return super().answer(batch)
 
-    def score(self, student_logits: Tensor, batch: Batch, teacher_logits: Tensor | None) -> dict[str, Tensor]:
+    def score(self, answer: Any, batch: Batch, teacher_logits: Tensor | None) -> dict[str, Tensor]:
         """The method's loss and its terms."""
         with self.clock.part("loss"):
-            return super().score(student_logits, batch, teacher_logits)
+            return super().score(answer, batch, teacher_logits)
 
 
 class StepLoop:
@@ -94,6 +94,7 @@ class StepLoop:
         with clock.part("data"):
             batch = next(self._batches)
         with clock.part("transfer"):
+            batch = module.on_before_batch_transfer(batch, 0)
             batch = self._strategy.batch_to_device(batch, self.device)
         with self._strategy.precision_plugin.train_step_context():
             loss = module.training_step(batch, self._taken)
@@ -105,6 +106,7 @@ class StepLoop:
             if clip is not None:
                 torch.nn.utils.clip_grad_norm_(module.student.parameters(), clip)
             optimizer.step()
+            module.on_train_batch_end(loss, batch, self._taken)
         self._taken += 1
         return len(batch["case_id"])
 

@@ -53,7 +53,7 @@ class Trials:
     @cached_property
     def data(self) -> TaskData:
         """The images, shared by all loops."""
-        return TaskData.from_config(self.recipe.data)
+        return TaskData.from_config(self.recipe.data, seed=self.recipe.seed)
 
     def baseline(self) -> dict[str, Any]:
         """Share of each part in a step of the recipe as it is, and how many steps its training takes."""

@@ -25,7 +25,8 @@ class ManifestSource(FlatImages):
 
     Label files hold class numbers 0..K-1 as grey values or palette indices. An empty label leaves the case
     unlabelled (every pixel ignored), an empty group makes it its own group, `split` is one of `SPLITS` or
-    empty. The case id is the image's path as written, without ending and without leading `/` or `..`.
+    empty, and a file in `weak` holds class numbers and some further value where nothing is labelled. The case
+    id is the image's path as written, without ending and without leading `/` or `..`.
 
     Args:
         path: the CSV file (UTF-8, commas).
@@ -80,6 +81,16 @@ class ManifestSource(FlatImages):
                 "labels are class numbers: correct the file or the number of classes"
             )
         return values.astype(np.int16)
+
+    def read_weak(self, case: Case) -> npt.NDArray[np.int32]:
+        """The numbers in the file of the weak label as (H, W); all ignored for a case without one.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        if case.weak is None:
+            return ignored_label(image_of(case)).astype(np.int32)
+        return read_indices(case.weak)
 
 
 def _class_names(names: Iterable[str], num_classes: int | None) -> tuple[str, ...]:
