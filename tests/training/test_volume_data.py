@@ -5,6 +5,7 @@ import pytest
 
 from meddistill.config.load import check_recipe
 from meddistill.data import DecathlonSource, DicomSource, NnUNetSource, SliceSource, VolumeFolderSource
+from meddistill.data.case import IGNORE_INDEX
 from meddistill.data.inspect import render
 from meddistill.data.volumes import read_geometry, write_volume
 from meddistill.errors import ConfigError, DataError
@@ -126,6 +127,22 @@ def test_options_of_a_recipe_are_checked(tmp_path, options, message):
 def test_a_folder_that_is_not_there_is_named_by_its_key(tmp_path):
     with pytest.raises(DataError, match=r"data\.source\.root: .*nowhere does not exist"):
         task(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("size", [SHAPE, SHAPE[1:]])
+def test_scribbles_are_weak_labels_of_slices_and_of_volumes(tmp_path, size):
+    data = volumes(volume_tree(tmp_path), size)
+    data["supervision"] = {"full_groups": 1, "full_per_batch": 1, "weak": {"kind": "file"}}
+    data["splits"] = {"fractions": {"train": 0.67, "test": 0.33}}
+    recipe = check_recipe({**tiny(), "data": data})
+    found = TaskData.from_config(recipe.data, seed=0)
+    cache = found.dataset("train").cache
+    full, weak = cache.gather_weak(range(len(cache)))
+    assert len({case.group for case, is_full in zip(cache.cases, full.tolist(), strict=True) if is_full}) == 1
+    assert (~full).sum() == full.sum()
+    # Two voxels of class 2, which is 1 here, in the scribbles of each of the four volumes.
+    assert (weak == 1).sum() == 8
+    assert (weak == IGNORE_INDEX).sum() == weak.numel() - 8
 
 
 def tables(inspection):

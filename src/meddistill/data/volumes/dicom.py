@@ -160,8 +160,9 @@ def _pixels(file: Path, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
         pixels = slice_.pixel_array.astype(np.float32)
         if pixels.shape != size:
             raise DataError(f"the pixels are {by(pixels.shape)}, the header says {by(size)}")
-        pixels *= np.float32(slice_.get("RescaleSlope", 1))
-        pixels += np.float32(slice_.get("RescaleIntercept", 0))
+        slope, intercept = slice_.get("RescaleSlope"), slice_.get("RescaleIntercept")
+        pixels *= np.float32(1 if slope is None else slope)
+        pixels += np.float32(0 if intercept is None else intercept)
         return pixels
 
 
