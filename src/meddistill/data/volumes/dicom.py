@@ -214,7 +214,7 @@ def _step(folder: Path, headers: Sequence[SliceHeader]) -> Vector:
         raise DataError(
             f"{folder}: {names} lie at one position; put each phase or copy into a folder of its own"
         )
-    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])
+    usual = float(np.quantile(gaps, 0.25, method="lower"))  # even where many slices are missing
     wide = int(gaps.argmax())
     if gaps[wide] > 1.5 * usual:
         missing = max(1, round(gaps[wide] / usual) - 1)
