@@ -57,13 +57,15 @@ class PhantomSourceConfig(Section):
 class VolumeOptions(Section):
     """What all sources of volumes share, see docs/volumes.md.
 
-    `slices` trains on the slices across the first axis (`data.size` has two numbers), otherwise on volumes
-    (three). `classes` gives for each class, background first, its label value or values; `ignore_value`
+    `slices` trains on the slices across `axis` of the array (`data.size` has two numbers), otherwise on
+    volumes (three). Axis 0 is the last of a NIfTI file and the slices of a DICOM series; 2 is the first of
+    a NIfTI file. `classes` gives for each class, background first, its label value or values; `ignore_value`
     means "not labelled". `group_pattern` is searched in the case id, for example `"^(patient[0-9]+)"`.
     """
 
     root: str
     slices: bool = False
+    axis: Literal[0, 1, 2] = 0
     ignore_value: int | None = None
     normalise: Literal["minmax", "percentiles", "window"] = "percentiles"
     window: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None

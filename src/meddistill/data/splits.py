@@ -191,7 +191,8 @@ def _known_ids(path: Path | str, by_id: Mapping[str, Case]) -> list[str]:
     unknown: list[str] = []
     for name in read_list(path):
         plain = name.removeprefix("./")
-        known = plain if plain in by_id else strip_ending(plain)
+        bare = (plain, strip_ending(plain), plain.removesuffix(".gz").removesuffix(".nii"))
+        known = next((found for found in bare if found in by_id), bare[1])
         (ids if known in by_id else unknown).append(known)
     if unknown:
         raise DataError(

@@ -14,6 +14,7 @@ from meddistill.config.schema import (
 from meddistill.data import DecathlonSource, DicomSource, NnUNetSource, SliceSource, VolumeFolderSource
 from meddistill.data.case import Source
 from meddistill.data.sources.volume import VolumeSource
+from meddistill.errors import ConfigError
 
 _SOURCES: dict[type[VolumeOptions], type[VolumeSource]] = {
     VolumesSourceConfig: VolumeFolderSource,
@@ -30,7 +31,11 @@ def build_volumes(config: VolumeOptions) -> Source:
         DataError: the folder cannot be used.
         ConfigError: options that do not go together.
     """
-    options = config.model_dump(exclude={"kind", "root", "slices", "window"})
+    if config.axis and not config.slices:
+        raise ConfigError(
+            "data.source.axis is the axis that slices cut; give slices: true too, or leave it out"
+        )
+    options = config.model_dump(exclude={"kind", "root", "slices", "axis", "window"})
     window = None if config.window is None else (config.window[0], config.window[1])
     volumes = _SOURCES[type(config)](Path(config.root), window=window, **options)
-    return SliceSource(volumes) if config.slices else volumes
+    return SliceSource(volumes, config.axis) if config.slices else volumes

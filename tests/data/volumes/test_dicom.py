@@ -163,6 +163,14 @@ BAD = {
 }
 
 
+def test_gaps_are_found_where_they_outnumber_the_neighbours(tmp_path):
+    folder = write_series(tmp_path / "a", np.concatenate([STORED, STORED[:1]]))
+    for number in (1, 3):
+        without(number)(folder)
+    with pytest.raises(DataError, match=r"1 slice missing between .* 6 mm apart, the others 3 mm"):
+        read_geometry(folder)
+
+
 @pytest.mark.parametrize(("breaking", "message"), BAD.values(), ids=BAD)
 def test_bad_series_are_refused_in_one_line(tmp_path, breaking, message):
     folder = write_series(tmp_path / "a", STORED)

@@ -40,11 +40,12 @@ def test_memory_is_bounded_and_the_oldest_goes_first():
     assert reader.read == [1, 2, 3, 2]
 
 
-def test_the_last_one_stays_however_large():
+def test_the_last_two_stay_however_large():
+    """Image and label of one large volume, slice after slice, must not drive each other out."""
     recent, reader = RecentArrays(max_bytes=10), Reader()
-    for key in (1, 1, 2, 2, 1):
+    for key in (1, 2, 1, 2, 1, 2, 3, 4, 3, 4, 2):
         recent.get(key, reader(key))
-    assert reader.read == [1, 2, 1]
+    assert reader.read == [1, 2, 3, 4, 2]
 
 
 def test_a_failure_is_raised_and_tried_again():

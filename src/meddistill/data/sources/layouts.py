@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,7 @@ def volume_layout(root: Path) -> str | None:
         return "decathlon" if "training" in _listing(root) else "nnunet"
     if named_volumes(root / "images"):
         return "volumes"
-    folders = sorted(path for path in root.rglob("*") if path.is_dir())
-    if any(is_dicom(file) for folder in folders for file in folder.iterdir() if file.is_file()):
-        return "dicom"
-    return None
+    return "dicom" if any(_begins_with_dicom(folder, names) for folder, _, names in os.walk(root)) else None
 
 
 def source_options(root: Path, kind: str, *, guess_classes: bool = True) -> dict[str, Any]:
@@ -61,6 +60,12 @@ def _label_values(folder: Path) -> set[int]:
         except DataError:
             continue
     return values
+
+
+def _begins_with_dicom(folder: str, names: Sequence[str]) -> bool:
+    """Whether the first file of a folder is DICOM; large trees of images must not be opened file by file."""
+    shown = sorted(name for name in names if not name.startswith(".") and name.upper() != "DICOMDIR")
+    return bool(shown) and is_dicom(Path(folder, shown[0]))
 
 
 def _listing(root: Path) -> Any:

@@ -41,7 +41,8 @@ class NnUNetSource(DescribedSource):
         ending = self.description.content.get("file_ending", ENDINGS[0])
         if ending not in ENDINGS:
             raise DataError(
-                f"{self.description.path}: file_ending {ending!r}: only {' and '.join(ENDINGS)} are read"
+                f"{self.description.path}: file_ending {ending!r}: only {' and '.join(ENDINGS)} are read; "
+                "convert the images to NIfTI"
             )
         images = self._images("imagesTr")
         labels = named_volumes(self.root / "labelsTr")

@@ -33,6 +33,18 @@ class SliceSource:
     Raises:
         DataError: the header of a volume cannot be read.
         ConfigError: there is no such axis.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from meddistill.data import Geometry, VolumeFolderSource, write_volume
+        >>> root = Path(tempfile.mkdtemp())
+        >>> grid = Geometry.from_affine(np.eye(4), (3, 1, 2))
+        >>> for folder in ("images", "labels"):
+        ...     write_volume(root / folder / "a.nii.gz", np.arange(6).reshape(3, 1, 2) // 5, grid)
+        >>> slices = SliceSource(VolumeFolderSource(root, classes={"background": 0, "organ": 1}))
+        >>> [case.id for case in slices.cases], slices.read_label(slices.cases[2]).tolist()
+        (['a/000', 'a/001', 'a/002'], [[0, 1]])
     """
 
     volumes: VolumeSource

@@ -117,7 +117,8 @@ class VolumeSource(ABC):
         Raises:
             DataError: a file cannot be read, has a voxel that is not finite, or another grid than the first.
         """
-        return np.concatenate([self._read_channels(path) for path in self._checked_channels(case)])
+        parts = [self._read_channels(path) for path in self._checked_channels(case)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def read_label(self, case: Case) -> npt.NDArray[np.int16]:
         """The classes as (Z, Y, X); all ignored for an unlabelled case.

@@ -39,6 +39,14 @@ def read_volume(path: Path | str, *, channels: int = 1) -> npt.NDArray[np.generi
 
     Raises:
         DataError: it cannot be read, or is not one volume.
+
+    Example:
+        >>> import tempfile
+        >>> from meddistill.data.volumes.nifti import write_volume
+        >>> path = Path(tempfile.mkdtemp(), "a.nii")
+        >>> write_volume(path, np.array([[[0, 1, 2]]]), Geometry.from_affine(np.eye(4), (1, 1, 3)))
+        >>> read_volume(path).tolist(), read_geometry(path).spacing
+        ([[[[0, 1, 2]]]], (1.0, 1.0, 1.0))
     """
     if Path(path).is_dir():
         from meddistill.data.volumes.dicom import read_series

@@ -16,8 +16,9 @@ Array = npt.NDArray[Any]
 class RecentArrays:
     """Arrays by key; the least recently used ones are dropped when they fill more than `max_bytes`.
 
-    Threads that ask for the same array at the same time wait for one reading of it. The array read last is
-    kept whatever its size. Copies and other processes start with nothing.
+    Threads that ask for the same array at the same time wait for one reading of it. The two arrays asked for
+    last are kept whatever their size: image and label of one volume are read in turn. Copies and other
+    processes start with nothing.
 
     Args:
         max_bytes: room for the arrays.
@@ -69,7 +70,7 @@ class RecentArrays:
         done = [key for key, future in self._kept.items() if future.done()]
         sizes = {key: self._kept[key].result().nbytes for key in done}
         total = sum(sizes.values())
-        for key in done[:-1]:
+        for key in done[:-2]:
             if total <= self.max_bytes:
                 break
             total -= sizes[key]
