@@ -45,7 +45,7 @@ def write(folder, root, *, data, model, training, method="supervised", classes=N
         "training": {"batch_size": 4, "accelerator": "cpu", **training},
     }
     file = folder / "recipe.yaml"
-    file.write_text(yaml.safe_dump(recipe))
+    file.write_text(yaml.safe_dump(recipe, sort_keys=False))
     return file
 
 
