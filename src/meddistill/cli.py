@@ -270,7 +270,7 @@ def demo(
 @app.command()
 def predict(
     run: RunArgument,
-    folder: Annotated[Path, typer.Argument(help="Images, searched recursively.")],
+    folder: Annotated[Path, typer.Argument(help="Images or volumes, searched recursively.")],
     out: OutOption,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that are there.")] = False,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
@@ -278,7 +278,7 @@ def predict(
         str | None, typer.Option(help="Which branch of a student that has several.  [default: the first]")
     ] = None,
 ) -> None:
-    """Write a mask, at the original size, for every image of a folder.
+    """Write a mask, at the original size, for every image or volume of a folder.
 
     Example: `meddistill predict runs/pcd-s0 new-images -o masks`
     """

@@ -41,6 +41,8 @@ def test_every_metric_has_a_direction_and_a_value_for_every_row():
         "ece",
         "nll",
         "brier",
+        "ravd",
+        "avd",
     }
     assert all(len(found.rows(STATES)) == 4 for found in METRICS.values())
 

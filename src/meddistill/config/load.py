@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from meddistill.config.schema import Recipe, Section, TeacherConfig, TeacherSourceConfig
+from meddistill.config.schema import DataConfig, Recipe, Section, TeacherConfig, TeacherSourceConfig
 from meddistill.errors import ConfigError, nearest, unknown_name
 
 S = TypeVar("S", bound=Section)
@@ -200,8 +200,9 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
         ConfigError: the first thing wrong, in one line.
     """
     recipe = check_section(Recipe, mapping)
+    _check_size(recipe.data)
     source = recipe.data.source
-    if len(recipe.data.size) == 3 and getattr(source, "slices", source.kind != "phantom"):
+    if len(recipe.data.size or ()) == 3 and getattr(source, "slices", source.kind != "phantom"):
         raise ConfigError(
             "data.size: three sizes were given, but this source holds 2D images; give [height, width]"
         )
@@ -210,7 +211,12 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
 
     if not isinstance(recipe.method.get("name"), str):
         raise ConfigError("method.name: this key is required, for example method: {name: supervised}")
-    create_method(**recipe.method)
+    method = create_method(**recipe.method)
+    if recipe.data.patch is not None and method.needs_teacher and recipe.teacher.mode != "live":
+        raise ConfigError(
+            f"teacher.mode {recipe.teacher.mode} stores logits of whole images, but data.patch cuts new "
+            "crops in every epoch; give --teacher.mode live"
+        )
     if resolve_name(recipe.model.name).library == "timm":
         raise ConfigError(
             f"model.name: {recipe.model.name} answers once per image; a student that segments is one of "
@@ -232,6 +238,17 @@ def check_section(kind: type[S], mapping: Mapping[str, Any]) -> S:
         return kind.model_validate(dict(mapping))
     except ValidationError as error:
         raise ConfigError(_one_line(kind, error.errors()[0])) from error
+
+
+def _check_size(data: DataConfig) -> None:
+    """Refuse data of no size, or of two."""
+    if data.size is None and (data.patch is None or data.source.kind == "phantom"):
+        raise ConfigError("data.size: this key is required")
+    if data.size is not None and data.patch is not None and data.source.kind != "phantom":
+        raise ConfigError(
+            "data.size and data.patch are both given; leave out data.size: patches are cut from volumes at "
+            "their own size"
+        )
 
 
 def _check_study(recipe: Recipe) -> None:

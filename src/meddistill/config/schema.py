@@ -147,15 +147,26 @@ class SupervisionConfig(Section):
 class DataConfig(Section):
     """Where the images come from and how they reach the network.
 
+    Images are resized to `size`; or volumes keep their own size and the network is trained on random crops of
+    the size `patch` (depth, height, width), of which a share of `patch_foreground` is centred on labelled
+    foreground. One of the two is needed; only a phantom has both, and is generated at `size`.
+
     Without `supervision` every case of the training split is fully labelled.
     """
 
     source: SourceConfig
     splits: SplitConfig = Field(default_factory=SplitConfig)
-    size: Annotated[list[Positive], Field(min_length=2, max_length=3)]
+    size: Annotated[list[Positive], Field(min_length=2, max_length=3)] | None = None
+    patch: Annotated[list[Positive], Field(min_length=3, max_length=3)] | None = None
+    patch_foreground: Annotated[float, Field(ge=0.0, le=1.0)] = 1 / 3
     interpolation: Literal["nearest", "bilinear", "area"] = "area"
     augment: Literal["none", "flip", "light", "medium"] = "none"
     supervision: SupervisionConfig | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial size of what the network sees in training."""
+        return tuple(self.patch or self.size or ())
 
 
 class ModelConfig(Section):

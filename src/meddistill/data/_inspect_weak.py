@@ -49,9 +49,10 @@ def examine_weak(cache: CaseCache) -> list[WeakFacts]:
 
 def _facts(cache: CaseCache, index: int) -> WeakFacts:
     case = cache.cases[index]
-    full, _ = cache.gather_weak([index])
-    label = resize_label(torch.from_numpy(cache.source.read_label(case)), cache.size)
-    return WeakFacts(case, bool(full), count_pixels(cache, index), count_classes(label.numpy()))
+    assert cache.full is not None
+    size = tuple(cache.weak_map(index).shape)
+    label = resize_label(torch.from_numpy(cache.source.read_label(case)), size)
+    return WeakFacts(case, bool(cache.full[index]), count_pixels(cache, index), count_classes(label.numpy()))
 
 
 def weak_tables(facts: Sequence[WeakFacts], class_names: Sequence[str]) -> Iterator[Table]:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,18 @@ from meddistill.data.supervision import Supervision
 from meddistill.data.validate import check_files
 from meddistill.errors import DataError
 from meddistill.progress import track
+
+
+class CaseFile(Protocol):
+    """One map of every case."""
+
+    def write(self, index: int, row: Tensor) -> None:
+        """Put the map of a case in its place."""
+        ...
+
+    def read(self, indices: Sequence[int]) -> Tensor:
+        """The maps of some cases, stacked."""
+        ...
 
 
 class _Decoded(NamedTuple):
@@ -89,14 +101,14 @@ class CaseCache:
         first = self._decode(self.cases[0])
         self.size = tuple(first.label.shape)
         self._dtype = first.image.dtype
-        self.images = _rows_like(first.image, len(self.cases))
-        self.labels = _rows_like(first.label, len(self.cases))
+        self.images = self._file_like(first.image)
+        self.labels = self._file_like(first.label)
         self.supervision = supervision
         self.full: Tensor | None = None
-        self.weak: RowFile | None = None
+        self.weak: CaseFile | None = None
         if supervision is not None:
             self.full = torch.tensor([case.id in supervision.full for case in self.cases])
-            self.weak = _rows_like(first.label, len(self.cases))
+            self.weak = self._file_like(first.label)
         self._digests = self._fill()
 
     def __len__(self) -> int:
@@ -121,6 +133,16 @@ class CaseCache:
         if self.full is None or self.weak is None:
             raise ValueError("this cache holds no weak labels: give it a supervision")
         return self.full[list(indices)], self.weak.read(indices)
+
+    def weak_map(self, index: int) -> Tensor:
+        """The weak label (*S) of one case as it is stored, whole also where batches hold crops.
+
+        Raises:
+            ValueError: the cache was made without supervision.
+        """
+        if self.weak is None:
+            raise ValueError("this cache holds no weak labels: give it a supervision")
+        return self.weak.read([index])[0]
 
     def digest(self, index: int) -> str:
         """SHA-256 of the decoded image of one case, hexadecimal; its label does not matter."""
@@ -157,7 +179,7 @@ class CaseCache:
     def _decode_checked(self, case: Case) -> _Decoded:
         """As `_decode`, and refused where it does not fit what the first case set."""
         decoded = self._decode(case)
-        if tuple(decoded.label.shape) != self.size:
+        if not self._fits(case, decoded.label):
             raise DataError(
                 f"{case.id} is {tuple(decoded.label.shape)}, but {self.cases[0].id} is {self.size}; "
                 "give one size for all"
@@ -168,6 +190,13 @@ class CaseCache:
                 "save all images of a set with the same depth"
             )
         return decoded
+
+    def _fits(self, case: Case, label: Tensor) -> bool:  # noqa: ARG002 - of one size, or of its own
+        return tuple(label.shape) == self.size
+
+    def _file_like(self, row: Tensor) -> CaseFile:
+        """Where maps such as `row` of all cases lie."""
+        return RowFile.temporary(len(self.cases), row.shape, str(row.dtype).removeprefix("torch."))
 
     def _decode(self, case: Case) -> _Decoded:
         pixels, values = self.source.read_image(case), self.source.read_label(case)
@@ -180,10 +209,6 @@ class CaseCache:
             image = resize_image(image, self._wanted, self.interpolation)
             label = resize_label(label, self._wanted)
         return _Decoded(image, label, values.shape)
-
-
-def _rows_like(row: Tensor, rows: int) -> RowFile:
-    return RowFile.temporary(rows, row.shape, str(row.dtype).removeprefix("torch."))
 
 
 def _sha256(values: Tensor) -> bytes:

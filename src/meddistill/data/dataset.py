@@ -68,18 +68,23 @@ class CaseDataset(Dataset[Batch]):
         Under mixed supervision also full (B,) bool and weak (B, *S) int64.
         """
         indices = [index for _, index in keys]
-        images, labels = self.cache.gather(indices)
-        whole = Sample(image=as_float(images), label=labels.long())
-        known = {}
-        if self.cache.weak is not None:
-            known["full"], weak = self.cache.gather_weak(indices)
-            whole["weak"] = weak.long()
+        whole = self._read(keys)
+        known = {} if self.cache.full is None else {"full": self.cache.full[indices]}
         if self.teacher is not None:
             whole["teacher_logits"] = self.teacher.read(keys)
         if self.transform is not None:
             whole = self._transformed(whole, keys)
         names = [self.cache.cases[index].id for index in indices]
         return cast("Batch", {**whole, **known, "index": torch.tensor(indices), "case_id": names})
+
+    def _read(self, keys: Sequence[Key]) -> Sample:
+        """Images and labels of `keys`, stacked."""
+        indices = [index for _, index in keys]
+        images, labels = self.cache.gather(indices)
+        sample = Sample(image=as_float(images), label=labels.long())
+        if self.cache.weak is not None:
+            sample["weak"] = self.cache.gather_weak(indices)[1].long()
+        return sample
 
     def _transformed(self, whole: Sample, keys: Sequence[Key]) -> Sample:
         """Every sample changed on its own; logits that do not follow their image stay as they are."""

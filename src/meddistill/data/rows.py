@@ -138,6 +138,25 @@ class RowFile:
         content = row.to("cpu", self.dtype).contiguous().numpy()
         _write_at(self._file, _bytes_of(content), self._place(index))
 
+    def write_run(self, start: int, rows: Tensor) -> None:
+        """Put `rows` (count, *shape) in place, the first one at `start`.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        content = rows.to("cpu", self.dtype).contiguous().numpy()
+        _write_at(self._file, _bytes_of(content), self._places(start, len(rows)))
+
+    def read_run(self, start: int, count: int) -> Tensor:
+        """A new tensor (count, *shape) of rows that follow each other.
+
+        Raises:
+            DataError: the file was cut off since it was opened.
+        """
+        run = torch.empty((count, *self.shape), dtype=self.dtype)
+        self._read_at(_bytes_of(run.numpy()), self._places(start, count))
+        return run
+
     def read(self, indices: Sequence[int]) -> Tensor:
         """A new tensor (len(indices), *shape).
 
@@ -163,6 +182,11 @@ class RowFile:
         if not 0 <= index < self.rows:
             raise IndexError(f"row {index} of {self.rows}")
         return self._offset + index * self.row_bytes
+
+    def _places(self, start: int, count: int) -> int:
+        if not 0 <= start <= start + count <= self.rows:
+            raise IndexError(f"rows {start} to {start + count} of {self.rows}")
+        return self._offset + start * self.row_bytes
 
     def _read_at(self, view: memoryview, place: int) -> None:
         while view:

@@ -1,8 +1,7 @@
-"""Masks for a folder of images, at the images' own sizes."""
+"""Masks for a folder of images or volumes, at their own sizes."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,16 +12,16 @@ from torch.nn import functional as F
 from meddistill.data.images import read_image, strip_ending
 from meddistill.data.resize import INTERPOLATIONS, Interpolation, resize_image
 from meddistill.data.sources.scan import image_files
+from meddistill.deploy.targets import is_mask, plan_targets
+from meddistill.deploy.volumes import predict_volumes
 from meddistill.errors import ConfigError, DataError, RunError
 from meddistill.evaluation.inference import Network, predicting
+from meddistill.evaluation.volume_input import VolumeReading
 from meddistill.files import replacing
 from meddistill.models.compound import branch_of
 from meddistill.models.spec import ModelSpec, load_model
 from meddistill.progress import track
 from meddistill.training.run_folder import RunFolder, read_json
-
-_MASK = re.compile(r"_mask(_\d+)?$")
-"""End of the names of label files, as `FolderSource` reads them."""
 
 
 def predict(
@@ -35,19 +34,25 @@ def predict(
     overwrite: bool = False,
     branch: str | None = None,
 ) -> list[Path]:
-    """Write a mask for every image of `folder`, in the same subfolders below `output`.
+    """Write a mask for every image or volume of `folder`, in the same subfolders below `output`.
+
+    A student of images reads images, a student of volumes (or of their slices) reads volumes. Files named
+    `..._mask` or `..._mask_1` are taken for labels and left out. Each mask appears whole or not at all.
 
     Images are brought to the size the student was trained at; its logits go back to the original size
     (bilinear) before the largest is taken. `a/b.jpg` becomes `a/b_mask.png`, 8-bit grey: 0 and 255 with
-    two classes, else the label's number. Files named `..._mask` or `..._mask_1` are taken for labels and
-    left out. Each mask appears whole or not at all.
+    two classes, else the label's number.
+
+    Volumes are NIfTI files and folders that hold one DICOM series each. They are normalised as in training
+    and predicted slice by slice, by a sliding window, or resized, as the student was trained; `a/b.nii.gz`
+    becomes `a/b_mask.nii.gz` with the label's number in every voxel, and the shape and affine of its input.
 
     Args:
         run: a run folder.
-        folder: images, searched recursively.
+        folder: images or volumes, searched recursively.
         output: where to write; it may not be where the images are, because labels may lie there.
         device: where to run the network.
-        batch_size: images at a time.
+        batch_size: images or slices at a time.
         overwrite: replace masks that are there.
         branch: which one to ask of a student that has several, such as `upper`; None takes the first.
 
@@ -62,8 +67,19 @@ def predict(
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
-    spec, student, interpolation = _load(RunFolder(Path(run)))
+    spec, student, interpolation, volumes = _load(RunFolder(Path(run)))
     network = branch_of(student, branch)
+    if volumes is not None:
+        network.to(device)
+        return predict_volumes(
+            network,
+            volumes,
+            Path(folder),
+            Path(output),
+            channels=spec.in_channels,
+            batch_size=batch_size,
+            overwrite=overwrite,
+        )
     targets = plan_masks(Path(folder), Path(output), overwrite=overwrite)
     network.to(device)
     written: list[Path] = []
@@ -77,17 +93,19 @@ def predict(
     return written
 
 
-def _load(run: RunFolder) -> tuple[ModelSpec, nn.Module, Interpolation]:
-    """The chosen student and how its images were resized."""
-    interpolation = read_json(run.model).get("interpolation")
+def _load(run: RunFolder) -> tuple[ModelSpec, nn.Module, Interpolation, VolumeReading | None]:
+    """The chosen student, how its images were resized, and how volumes become images where it takes them."""
+    described = read_json(run.model)
+    interpolation = described.get("interpolation")
     spec, network = load_model(run.weights)
     if interpolation not in INTERPOLATIONS:
         raise RunError(
             f"{run.model} does not say how images were resized: interpolation is {interpolation!r}"
         )
-    if spec.dims != 2 or len(spec.size) != 2:
+    volumes = VolumeReading.from_json(described, run.model)
+    if volumes is None and (spec.dims != 2 or len(spec.size) != 2):
         raise RunError(f"{run.weights} is not for 2D images of a known size; predict reads plain images")
-    return spec, network, interpolation
+    return spec, network, interpolation, volumes
 
 
 def plan_masks(folder: Path, output: Path, *, overwrite: bool = False) -> dict[Path, Path]:
@@ -106,28 +124,12 @@ def plan_masks(folder: Path, output: Path, *, overwrite: bool = False) -> dict[P
         >>> [mask.as_posix() for mask in plan_masks(folder, Path("no-such-folder")).values()]
         ['no-such-folder/a_mask.png']
     """
-    images = [path for path in image_files(folder) if not _MASK.search(strip_ending(path.name))]
+    images = [path for path in image_files(folder) if not is_mask(strip_ending(path.name))]
     if not images:
         raise DataError(f"{folder}: holds only masks; give a folder with images")
-    targets: dict[Path, Path] = {}
-    owners: dict[Path, Path] = {}
-    for image in images:
-        relative = image.relative_to(folder)
-        target = output / relative.with_name(f"{strip_ending(image.name)}_mask.png")
-        if target in owners:
-            raise DataError(f"{owners[target]} and {image} would both become {target}; rename one of them")
-        targets[image], owners[target] = target, image
-    _check_free(targets, overwrite=overwrite)
-    return targets
-
-
-def _check_free(targets: Mapping[Path, Path], *, overwrite: bool) -> None:
-    image_folders = {image.parent.resolve() for image in targets}
-    for target in targets.values():
-        if target.parent.resolve() in image_folders:
-            raise ConfigError(f"{target} would lie among the images; choose another output folder")
-        if target.exists() and not overwrite:
-            raise RunError(f"{target} is there already; choose another output folder or overwrite")
+    return plan_targets(
+        images, folder, output, lambda path: f"{strip_ending(path.name)}_mask.png", overwrite=overwrite
+    )
 
 
 def _chunks(paths: list[Path], size: int) -> Iterator[list[Path]]:

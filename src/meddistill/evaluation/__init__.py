@@ -26,13 +26,18 @@ if TYPE_CHECKING:
     from meddistill.evaluation.summary import summarise
     from meddistill.evaluation.surface import average_surface_distance, hausdorff95, surface_distances
     from meddistill.evaluation.table import ScoreTable
+    from meddistill.evaluation.tiling import ByPatches, BySlices, Resized
+    from meddistill.evaluation.volumes import score_volume, score_volumes
 
 __all__ = [
     "METRICS",
+    "ByPatches",
+    "BySlices",
     "Comparison",
     "Gallery",
     "PairedTest",
     "ReliabilityBins",
+    "Resized",
     "ScoreTable",
     "average_surface_distance",
     "bootstrap_ci",
@@ -50,6 +55,8 @@ __all__ = [
     "recall_score",
     "score_case",
     "score_cases",
+    "score_volume",
+    "score_volumes",
     "summarise",
     "surface_distances",
 ]
@@ -65,6 +72,8 @@ _MODULES = {
     "summary": ("summarise",),
     "surface": ("average_surface_distance", "hausdorff95", "surface_distances"),
     "table": ("ScoreTable",),
+    "tiling": ("ByPatches", "BySlices", "Resized"),
+    "volumes": ("score_volume", "score_volumes"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

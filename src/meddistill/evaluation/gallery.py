@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,8 @@ from meddistill.files import replacing
 from meddistill.methods.base import Batch
 
 Array = npt.NDArray[Any]
+Picture = dict[str, Array]
+"""Maps of one case by name, as in the fields of `Gallery`."""
 
 
 class Items(Protocol):
@@ -98,13 +101,24 @@ def make_gallery(
     Raises:
         DataError: a case of the table is not in the data set.
     """
-    scores = case_values(table.filter(table["label_pixels"] > 0), "dice")
     position = {case: index for index, case in enumerate(dict.fromkeys(table["case"].tolist()))}
+    return gallery_of(
+        table, lambda case: _picture(network, teacher, _find(dataset, case, position[case])), count=count
+    )
+
+
+def gallery_of(table: ScoreTable, picture: Callable[[str], Picture], *, count: int = 3) -> Gallery:
+    """The gallery of the worst, median and best labelled cases of `table`, drawn by `picture`.
+
+    Args:
+        table: scores of the student.
+        picture: from the id of a case to its maps: `image` (C, H, W), `label`, `student`, `uncertainty` and,
+            with a teacher, `teacher`, each (H, W). Smaller pictures are filled up to the size of the largest.
+        count: cases of each kind.
+    """
+    scores = case_values(table.filter(table["label_pixels"] > 0), "dice")
     chosen = pick(scores.values, count)
-    pictures = [
-        _picture(network, teacher, _find(dataset, str(scores.cases[index]), position[scores.cases[index]]))
-        for index, _ in chosen
-    ]
+    pictures = [picture(str(scores.cases[index])) for index, _ in chosen]
     return Gallery(
         case=scores.cases[[index for index, _ in chosen]],
         kind=np.array([kind for _, kind in chosen], np.str_),
@@ -139,17 +153,30 @@ def _find(dataset: Items, case: str, guess: int) -> Batch:
     raise DataError(f"case {case} of the score table is not in the data set")
 
 
-def _picture(network: Network, teacher: Network | None, batch: Batch) -> dict[str, Array]:
-    logits = _logits(network, batch)
+def _picture(network: Network, teacher: Network | None, batch: Batch) -> Picture:
+    taught = None if teacher is None else _logits(teacher, batch)
+    return drawn(batch["image"][0], batch["label"][0], _logits(network, batch), taught)
+
+
+def drawn(image: Tensor, label: Tensor, logits: Tensor, taught: Tensor | None = None) -> Picture:
+    """The maps of one case from its image (C, *S) in 0..1, label (*S) and logits (K, *S).
+
+    Of a volume they are those of the slice along the last axis with the most foreground label.
+
+    Example:
+        >>> picture = drawn(torch.ones(1, 1, 2), torch.tensor([[0, 1]]), torch.zeros(2, 1, 2))
+        >>> picture["image"].tolist(), picture["label"].tolist(), picture["uncertainty"].tolist()
+        ([[[255, 255]]], [[0, 1]], [[255, 255]])
+    """
     entropy = -(logits.softmax(dim=0) * logits.log_softmax(dim=0)).sum(dim=0) / math.log(len(logits))
     maps = {
-        "image": _bytes(batch["image"][0]),
-        "label": batch["label"][0].to(torch.int16),
+        "image": _bytes(image),
+        "label": label.to(torch.int16),
         "student": logits.argmax(dim=0).to(torch.int16),
         "uncertainty": _bytes(entropy),
     }
-    if teacher is not None:
-        maps["teacher"] = _logits(teacher, batch).argmax(dim=0).to(torch.int16)
+    if taught is not None:
+        maps["teacher"] = taught.argmax(dim=0).to(torch.int16)
     if maps["label"].ndim == 3:
         slices = (maps["label"] > 0).sum(dim=(0, 1))
         maps = {name: values[..., int(slices.argmax())] for name, values in maps.items()}
@@ -166,9 +193,19 @@ def _bytes(values: Tensor) -> Tensor:
     return (values.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def _stacked(pictures: list[dict[str, Array]]) -> dict[str, Array]:
+def _stacked(pictures: list[Picture]) -> Picture:
     if not pictures:
         maps = {"label": np.int16, "student": np.int16, "uncertainty": np.uint8}
         empty: dict[str, Array] = {name: np.zeros((0, 0, 0), kind) for name, kind in maps.items()}
         return empty | {"image": np.zeros((0, 0, 0, 0), np.uint8)}
-    return {name: np.stack([picture[name] for picture in pictures]) for name in pictures[0]}
+    largest = np.max([picture["label"].shape for picture in pictures], axis=0)
+    return {
+        name: np.stack([_filled_up(picture[name], largest) for picture in pictures]) for name in pictures[0]
+    }
+
+
+def _filled_up(values: Array, size: Array) -> Array:
+    """`values` (..., H, W) with zeros below and to the right, up to `size`."""
+    more = [(0, 0)] * (values.ndim - 2)
+    more += [(0, int(wanted - there)) for wanted, there in zip(size, values.shape[-2:], strict=True)]
+    return np.pad(values, more) if any(after for _, after in more) else values

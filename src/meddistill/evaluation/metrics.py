@@ -106,6 +106,11 @@ def _detected(table: ScoreTable) -> Values:
     return np.where(table["state"] == "ok", table["hd95"], np.nan)
 
 
+def _relative(table: ScoreTable) -> Values:
+    size: Values = np.abs(table["rvd"])
+    return size
+
+
 METRICS: Mapping[str, Metric] = {
     "dice": Metric("Dice", True, _column("dice")),
     "dice_both_empty_1": Metric("Dice (both empty = 1)", True, _both_empty_1),
@@ -118,7 +123,14 @@ METRICS: Mapping[str, Metric] = {
     "ece": Metric("ECE", False, _column("ece")),
     "nll": Metric("NLL", False, _column("nll")),
     "brier": Metric("Brier", False, _column("brier")),
+    "ravd": Metric("RAVD", False, _relative),
+    "avd": Metric("AVD", False, _column("avd")),
 }
 """Every metric by name. The plain ones leave out what is both empty and charge a missed or invented structure
 the worst overlap (0) and the image diagonal; `dice_both_empty_1` counts both empty as 1, as the released P-CD
-code does; `hd95_detected` looks only at structures both labelled and predicted."""
+code does; `hd95_detected` looks only at structures both labelled and predicted. `ravd` and `avd` belong to
+volumes: a missed structure has lost all of its volume, an invented one counts in `avd` alone, because there
+is nothing that `ravd` could relate it to."""
+
+VOLUME_METRICS = ("ravd", "avd")
+"""Metrics that only volumes have; summaries leave them out where no case has one."""

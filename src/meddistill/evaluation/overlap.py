@@ -92,13 +92,13 @@ def check_maps(prediction: Tensor, label: Tensor, num_classes: int) -> None:
         raise DataError(
             f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} must both be (B, *S)"
         )
-    counted = label != IGNORE_INDEX
+    ignored = label == IGNORE_INDEX
     for name, values in (("prediction", prediction), ("label", label)):
         if values.is_floating_point() or values.is_complex():
             raise DataError(
                 f"{name} is {values.dtype}, not an integer label map; take the argmax of logits first"
             )
-        kept = values[counted]
+        kept = values.masked_fill(ignored, 0)
         if kept.numel() and not 0 <= int(kept.min()) <= int(kept.max()) < num_classes:
             raise DataError(
                 f"{name} has values {int(kept.min())}..{int(kept.max())}, but {num_classes} classes allow "

@@ -79,6 +79,20 @@ class ReliabilityBins:
         self.accuracy_sum += index.bincount(correct.double(), minlength=self.num_bins)
         self.confidence_sum += index.bincount(confidence.double(), minlength=self.num_bins)
 
+    def merge(self, other: ReliabilityBins) -> None:
+        """Count what `other` (with as many bins) has counted, too.
+
+        Example:
+            >>> bins, more = ReliabilityBins(2), ReliabilityBins(2)
+            >>> more.update(torch.tensor([[0.1, 0.9]]), torch.tensor([1]))
+            >>> bins.merge(more)
+            >>> bins.counts.tolist()
+            [0, 1]
+        """
+        self.counts += other.counts
+        self.accuracy_sum += other.accuracy_sum
+        self.confidence_sum += other.confidence_sum
+
     @property
     def total(self) -> int:
         """Number of predictions counted so far."""

@@ -68,10 +68,16 @@ def score_case(
     if not bool(logits.isfinite().all()):
         raise DataError("the logits hold NaN or infinity")
     prediction, label = logits.argmax(dim=0)[None], label[None].long()
-    scores = _overlap(prediction, label, len(class_names)) | _distances(
-        prediction, label, len(class_names), spacing
-    )
+    counts = overlap_counts(prediction, label, num_classes=len(class_names))
+    scores = overlap_scores(counts) | distance_scores(prediction, label, len(class_names), spacing)
     shared = _calibration(logits[None].float(), label) | {"unit": "px" if spacing is None else "mm"}
+    return score_rows(scores, shared, class_names)
+
+
+def score_rows(
+    scores: Mapping[str, Tensor], shared: Mapping[str, Any], class_names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """A row for each foreground class of one case from scores (1, K - 1), with what all of them share."""
     rows = []
     for index, name in enumerate(class_names[1:]):
         row = {score: values[0, index].item() for score, values in scores.items()}
@@ -127,11 +133,9 @@ def score_cases(
     return ScoreTable.from_rows(rows), bins
 
 
-def _overlap(prediction: Tensor, label: Tensor, num_classes: int) -> dict[str, Tensor]:
-    """Overlap scores and pixel counts of the foreground classes, each (1, K - 1)."""
-    counts = OverlapCounts(
-        *(part[:, 1:] for part in overlap_counts(prediction, label, num_classes=num_classes))
-    )
+def overlap_scores(counts: OverlapCounts) -> dict[str, Tensor]:
+    """Overlap scores and pixel counts of the foreground classes, each (1, K - 1), from counts (1, K)."""
+    counts = OverlapCounts(*(part[:, 1:] for part in counts))
     return {
         "dice": dice_from_counts(counts),
         "iou": iou_from_counts(counts),
@@ -142,10 +146,10 @@ def _overlap(prediction: Tensor, label: Tensor, num_classes: int) -> dict[str, T
     }
 
 
-def _distances(
+def distance_scores(
     prediction: Tensor, label: Tensor, num_classes: int, spacing: Sequence[float] | None
 ) -> dict[str, Tensor]:
-    """Surface distances of the foreground classes, each (1, K - 1)."""
+    """Surface distances of the foreground classes, each (1, K - 1), of maps (1, *S)."""
     distances = surface_distances(prediction, label, num_classes=num_classes, spacing=spacing)
     return distances._asdict()
 

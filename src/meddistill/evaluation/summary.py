@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from meddistill.evaluation.metrics import METRICS, case_values, nanmean
+from meddistill.evaluation.metrics import METRICS, VOLUME_METRICS, case_values, nanmean
 from meddistill.evaluation.reliability import ReliabilityBins
 from meddistill.evaluation.statistics import bootstrap_ci
 from meddistill.evaluation.table import STATES, ScoreTable
@@ -33,8 +33,9 @@ def summarise(
         resamples: number of bootstrap samples.
 
     Returns:
-        `metrics`: for every name in `METRICS` the `mean` over cases, its 95 % confidence interval `low`
-        and `high` (None with fewer than two groups) and `n`, the cases in which it is defined; `counts`:
+        `metrics`: for every name in `METRICS` (those of volumes where there are any) the `mean` over cases,
+        its 95 % confidence interval `low` and `high` (None with fewer than two groups) and `n`, the cases in
+        which it is defined; `counts`:
         cases, groups, and how many structures are in each of `STATES`; `classes`: the same two for each
         class; `dataset`: ECE and NLL over all pixels of the split at once; `reliability`: the bins;
         `unit` of distances, `policy`, `level`, `resamples` and `seed`.
@@ -73,6 +74,8 @@ def _metrics(table: ScoreTable, seed: int, resamples: int) -> dict[str, dict[str
     summary = {}
     for name in METRICS:
         _, groups, values = case_values(table, name)
+        if name in VOLUME_METRICS and np.isnan(values).all():
+            continue
         low, high = bootstrap_ci(values, groups=groups, level=LEVEL, resamples=resamples, seed=seed)
         summary[name] = {
             "mean": _plain(float(nanmean(values))),

@@ -211,8 +211,15 @@ def _surface(mask: Mask) -> Mask:
 
 
 def _distances(source: Mask, target: Mask, sampling: tuple[float, ...]) -> npt.NDArray[np.float64]:
-    """Distance from each pixel of `source` to the nearest one of `target`."""
+    """Distance from each pixel of `source` to the nearest one of `target`.
+
+    Only the places of the nearest pixels are kept for the whole image: distances of every pixel, and what it
+    takes to find them, would need ten times the memory.
+    """
     from scipy.ndimage import distance_transform_edt
 
-    nearest: npt.NDArray[np.float64] = distance_transform_edt(~target, sampling=sampling)[source]
-    return nearest
+    places = distance_transform_edt(~target, sampling=sampling, return_distances=False, return_indices=True)
+    apart = (places[:, source] - np.stack(np.nonzero(source))).astype(np.float64)
+    apart *= np.array(sampling)[:, None]
+    distances: npt.NDArray[np.float64] = np.sqrt(np.square(apart).sum(axis=0))
+    return distances

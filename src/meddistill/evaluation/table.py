@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,15 @@ COLUMNS: Mapping[str, type] = {
     "pixels": int,
     "label_pixels": int,
     "predicted_pixels": int,
+    "rvd": float,
+    "avd": float,
 }
-"""Name and type of each column, in the order of the CSV file; `score_case` says what each one means."""
+"""Name and type of each column, in the order of the CSV file; `score_case` says what each one means, and
+`score_volume` what `rvd` and `avd` do."""
+
+VOLUME_COLUMNS = ("rvd", "avd")
+"""Columns of volumes. They are NaN for everything else, and where they are NaN throughout they are left out
+of files."""
 
 STATES = ("ok", "both_empty", "missed", "false_alarm")
 """Whether a class is labelled and predicted: both, neither, only labelled, only predicted."""
@@ -60,8 +68,9 @@ class ScoreTable:
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> ScoreTable:
-        """A table from rows that each have all of `COLUMNS`."""
-        collected = list(rows)
+        """A table from rows that each have all of `COLUMNS`; those of volumes may be missing."""
+        absent = dict.fromkeys(VOLUME_COLUMNS, math.nan)
+        collected = [absent | row for row in map(dict, rows)]
         return cls(
             {name: np.array([kind(row[name]) for row in collected], kind) for name, kind in COLUMNS.items()}
         )
@@ -85,9 +94,10 @@ class ScoreTable:
         return ScoreTable({name: values[keep] for name, values in self.columns.items()})
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows as plain Python values, in order."""
-        for values in zip(*(column.tolist() for column in self.columns.values()), strict=True):
-            yield dict(zip(self.columns, values, strict=True))
+        """The rows as plain Python values, in order; columns of volumes only where there are any."""
+        names = self._filled()
+        for values in zip(*(self[name].tolist() for name in names), strict=True):
+            yield dict(zip(names, values, strict=True))
 
     def write_csv(self, path: Path | str) -> None:
         """Write the table in one step; numbers keep all digits, undefined scores read `nan`.
@@ -96,9 +106,13 @@ class ScoreTable:
             RunError: the file cannot be written.
         """
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(COLUMNS))
+            writer = csv.DictWriter(file, self._filled())
             writer.writeheader()
             writer.writerows(self.rows())
+
+    def _filled(self) -> list[str]:
+        empty = {name for name in VOLUME_COLUMNS if np.isnan(self[name]).all()}
+        return [name for name in COLUMNS if name not in empty]
 
     @classmethod
     def read_csv(cls, path: Path | str) -> ScoreTable:
@@ -110,7 +124,8 @@ class ScoreTable:
         try:
             with open(path, encoding="utf-8", newline="") as file:
                 reader = csv.DictReader(file)
-                missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
+                needed = [name for name in COLUMNS if name not in VOLUME_COLUMNS]
+                missing = [name for name in needed if name not in (reader.fieldnames or [])]
                 if missing:
                     raise RunError(f"{path} is no score table: it has no column {missing[0]!r}")
                 return cls.from_rows(reader)

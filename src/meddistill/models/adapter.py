@@ -58,7 +58,7 @@ class SegmentationNetwork(nn.Module):
                 network's options make its output differ in size from its input.
         """
         padded = self.padded(image)
-        self._check_batch(len(padded), padded.shape[2:])
+        self._check_batch(padded.shape[0], padded.shape[2:])
         logits = first_output(self.network(padded), image.ndim - 2)
         if logits.shape[2:] != padded.shape[2:]:
             raise ConfigError(

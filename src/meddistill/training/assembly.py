@@ -129,6 +129,6 @@ def student_spec(recipe: Recipe, data: TaskData) -> ModelSpec:
         dims=data.source.dims,
         options=dict(recipe.model.options),
         class_names=tuple(data.source.class_names),
-        size=tuple(recipe.data.size),
+        size=recipe.data.shape,
         form=create_method(**recipe.method).form,
     )

@@ -37,7 +37,7 @@ def _times(median: float, quarter: float, three_quarters: float) -> str:
 
 def _settings(bench: Bench) -> str:
     recipe, training = bench.recipe, bench.recipe.training
-    size = "x".join(map(str, recipe.data.size))
+    size = "x".join(map(str, recipe.data.shape))
     bf16 = takes_bf16(training.precision, training.accelerator)
     words = [f"{bench.images} images of {size} a step", bench.device, "bf16" if bf16 else "float32"]
     words += ["channels_last"] if training.channels_last else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from meddistill.data import (
 from meddistill.data.case import SPLITS, Case, Source, Split
 from meddistill.data.dataset import make_mixed_loader
 from meddistill.data.mixed_sampler import check_pools
+from meddistill.data.patches import PatchCache, PatchDataset
 from meddistill.data.phantom import PhantomSource
 from meddistill.data.supervision import Supervision
 from meddistill.data.teacher_logits import TeacherLogits
@@ -123,10 +124,12 @@ class TaskData:
             DataError: see `build_source` and `divide`; or a group lies in two splits.
             ConfigError: more fully labelled groups than there are, or sizes that do not fit.
         """
-        source = build_source(config.source, size=tuple(config.size))
-        if len(config.size) != source.dims:
+        source = build_source(config.source, size=tuple(config.size or ()))
+        if config.patch is not None and source.dims != 3:
+            raise ConfigError("data.patch cuts volumes, but the images have 2 axes; give data.size instead")
+        if len(config.shape) != source.dims:
             raise ConfigError(
-                f"data.size has {len(config.size)} numbers but the images have {source.dims} axes; "
+                f"data.size has {len(config.shape)} numbers but the images have {source.dims} axes; "
                 f"give {source.dims}"
             )
         split = divide(config, source)
@@ -154,16 +157,21 @@ class TaskData:
                 raise DataError(
                     f"the {split} split has no cases; set data.splits (now: {self.split.note or 'nothing'})"
                 )
-            cache = CaseCache(
-                self.source,
-                cases,
-                size=tuple(self.config.size),
-                interpolation=self.config.interpolation,
-                supervision=self.supervision if split == "train" else None,
-            )
+            cache = self._decoded(cases, self.supervision if split == "train" else None)
             check_files(cache)
             self._sets[split] = CaseDataset(cache)
         return self._sets[split]
+
+    def _decoded(self, cases: Sequence[Case], supervision: Supervision | None) -> CaseCache:
+        if self.config.patch is not None:
+            return PatchCache(self.source, cases, patch=self.config.patch, supervision=supervision)
+        return CaseCache(
+            self.source,
+            cases,
+            size=self.config.size,
+            interpolation=self.config.interpolation,
+            supervision=supervision,
+        )
 
     def decode(self) -> None:
         """Decode every split now, so that a damaged file is found before anything is trained.
@@ -192,7 +200,12 @@ class TaskData:
         """
         transform = make_transform(self.config.augment, dims=self.source.dims)
         cache = self.dataset("train").cache
-        dataset = CaseDataset(cache, transform=transform, seed=seed, teacher=teacher)
+        if isinstance(cache, PatchCache):
+            dataset: CaseDataset = PatchDataset(
+                cache, foreground=self.config.patch_foreground, transform=transform, seed=seed
+            )
+        else:
+            dataset = CaseDataset(cache, transform=transform, seed=seed, teacher=teacher)
         make = partial(make_loader, shuffle=True)
         if self.config.supervision is not None:
             full, steps = self.config.supervision.full_per_batch, self.config.supervision.steps_per_epoch

@@ -9,7 +9,7 @@ from typing import Any
 from meddistill.config import Recipe
 from meddistill.config.load import check_recipe, read_recipe_mapping
 from meddistill.errors import RunError, unknown_name
-from meddistill.evaluation import make_gallery, score_cases, summarise
+from meddistill.evaluation import summarise
 from meddistill.files import write_json
 from meddistill.methods import create_method
 from meddistill.models import branch_of, branches_of, load_model
@@ -18,6 +18,7 @@ from meddistill.training.data import TaskData
 from meddistill.training.hardware import device_for
 from meddistill.training.recipe_teacher import teacher_for, weigh
 from meddistill.training.run_folder import RunFolder, read_json
+from meddistill.training.scoring import gallery_of_split, score_split
 
 
 def read_recipe(folder: RunFolder) -> Recipe:
@@ -66,10 +67,11 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     device = device_for(recipe.training.accelerator)
     student.to(device).eval()
     score = partial(
-        score_cases,
-        loader=data.loader(split, batch_size=recipe.training.batch_size),
+        score_split,
+        data=data,
+        split=split,
         class_names=spec.class_names,
-        cases=data.cases(split),
+        batch_size=recipe.training.batch_size,
         device=device,
     )
     table, reliability = score(student)
@@ -77,7 +79,7 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     if teacher is not None:
         teacher.to(device)
         weigh(recipe, data, teacher)
-    gallery = make_gallery(student, teacher, data.dataset(split), table)
+    gallery = gallery_of_split(student, teacher, data, split, table)
     gallery.save(folder.gallery(split))
     summary = summarise(table, reliability, seed=recipe.seed)
     for name in branches_of(student)[1:]:

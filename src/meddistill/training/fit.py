@@ -31,6 +31,7 @@ from meddistill.training.launcher import make_trainer
 from meddistill.training.module import DistillationModule
 from meddistill.training.preparation import Prepared, prepare, reopen
 from meddistill.training.run_folder import RunFolder
+from meddistill.training.scoring import describe_reading
 from meddistill.training.storing import Stored
 from meddistill.training.switches import with_values
 from meddistill.training.trial import Tuning
@@ -132,6 +133,7 @@ def _begin(folder: RunFolder, task: Assembly, prepared: Prepared, tuning: Tuning
         "interpolation": task.recipe.data.interpolation,
         "channels": task.spec.in_channels,
         "parameters": count_parameters(student),
+        **describe_reading(data),
     }
     if teacher is not None:
         described |= {

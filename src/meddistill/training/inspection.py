@@ -80,7 +80,7 @@ def _found(
         source = _source({"kind": "manifest", "file": data}, overrides)
         return source, _own_split(source), None
     recipe = load_recipe(data, overrides)
-    source = build_source(recipe.data.source, size=tuple(recipe.data.size))
+    source = build_source(recipe.data.source, size=tuple(recipe.data.size or ()))
     return source, divide(recipe.data, source), recipe
 
 

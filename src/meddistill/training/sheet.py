@@ -71,12 +71,11 @@ def weak_pictures(cache: CaseCache, facts: Sequence[WeakFacts]) -> list[Picture]
 
 
 def _weak_picture(cache: CaseCache, facts: WeakFacts, index: int) -> Picture:
-    image, _ = cache.read(index)
-    _, weak = cache.gather_weak([index])
-    label = resize_label(torch.from_numpy(cache.source.read_label(facts.case)), cache.size)
+    image, weak = cache.images.read([index])[0], cache.weak_map(index)
+    label = resize_label(torch.from_numpy(cache.source.read_label(facts.case)), tuple(weak.shape))
     note = f"{facts.share:.2%} labelled ({facts.weak.labelled} pixels)"
     note += ", keeps its full label" if facts.full else ""
-    return _picture(facts.case.id, note, image.numpy(), label.numpy(), weak[0].numpy())
+    return _picture(facts.case.id, note, image.numpy(), label.numpy(), weak.numpy())
 
 
 def _picture(

@@ -46,7 +46,7 @@ def count_pixels(cache: CaseCache, index: int) -> PixelCount:
     Raises:
         ValueError: the cache was made without supervision.
     """
-    _, weak = cache.gather_weak([index])
+    weak = cache.weak_map(index)
     return PixelCount(count_classes(weak.numpy()), weak.numel())
 
 

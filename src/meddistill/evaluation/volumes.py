@@ -1,0 +1,235 @@
+"""Scoring whole volumes, slab by slab: overlap, surfaces in millimetres, volume differences, calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from meddistill.data.case import IGNORE_INDEX, Case
+from meddistill.errors import DataError
+from meddistill.evaluation.overlap import OverlapCounts, overlap_counts
+from meddistill.evaluation.reliability import ReliabilityBins
+from meddistill.evaluation.scores import distance_scores, overlap_scores, score_rows
+from meddistill.evaluation.table import ScoreTable
+from meddistill.evaluation.tiling import Slab, VolumePredictor
+from meddistill.progress import track
+
+VOXELS = "voxels"
+"""Unit of distances in a volume whose spacing is not known."""
+
+
+class Volumes(Protocol):
+    """What scoring asks of a source of volumes; without `geometry(case)` their spacing is unknown."""
+
+    def read_image(self, case: Case) -> npt.NDArray[np.generic]:
+        """The image as (C, Z, Y, X), uint8 in 0..255 or float32 in 0..1."""
+        ...
+
+    def read_label(self, case: Case) -> npt.NDArray[np.int16]:
+        """The label map (Z, Y, X) with values 0..K-1 or `IGNORE_INDEX`."""
+        ...
+
+
+class SlabTally:
+    """What the scores of a volume need of its logits, gathered slab by slab.
+
+    Args:
+        label: (Z, Y, X) integers, `IGNORE_INDEX` where unknown.
+        num_classes: K, background included.
+
+    Example:
+        >>> tally = SlabTally(torch.tensor([[[0, 1]]]), 2)
+        >>> everything = (slice(0, 1), slice(0, 1), slice(0, 2))
+        >>> tally.update(Slab(everything, torch.tensor([[[[2.0, 0.0]]], [[[0.0, 2.0]]]])))
+        >>> tally.prediction.tolist(), round(tally.calibration()["brier"], 4)
+        ([[[0, 1]]], 0.0284)
+    """
+
+    def __init__(self, label: Tensor, num_classes: int) -> None:
+        self.label = label
+        self.prediction = torch.zeros(label.shape, dtype=torch.int16)
+        zeros = torch.zeros(1, num_classes, dtype=torch.int64)
+        self.counts = OverlapCounts(zeros, zeros, zeros)
+        self.bins = ReliabilityBins()
+        self._nll = self._brier = 0.0
+
+    def update(self, slab: Slab) -> None:
+        """Count a slab.
+
+        Raises:
+            DataError: logits that are not finite, or of another number of classes.
+        """
+        where, logits = slab
+        classes = self.counts.both.shape[1]
+        if len(logits) != classes:
+            raise DataError(f"logits {tuple(logits.shape)} do not fit {classes} classes")
+        if not bool(logits.isfinite().all()):
+            raise DataError("the logits hold NaN or infinity")
+        label = self.label[where].to(logits.device).long()
+        prediction = logits.argmax(dim=0)
+        found = overlap_counts(prediction[None], label[None], num_classes=classes)
+        self.counts = OverlapCounts(
+            *(before + now.cpu() for before, now in zip(self.counts, found, strict=True))
+        )
+        self.prediction[where] = prediction.to(torch.int16).cpu()
+        self._calibrate(logits.log_softmax(dim=0), label, prediction)
+
+    def _calibrate(self, logs: Tensor, label: Tensor, prediction: Tensor) -> None:
+        unknown = label == IGNORE_INDEX
+        truth = label.masked_fill(unknown, 0)[None]
+        log_truth = logs.gather(0, truth)[0]
+        probabilities = logs.exp_()
+        self._nll -= float(log_truth.masked_fill(unknown, 0).double().sum())
+        # The sum over the classes of (p - y)^2, with y = 1 for the true class: |p|^2 - 2 p_true + 1.
+        error = probabilities.square().sum(dim=0) - 2 * probabilities.gather(0, truth)[0] + 1
+        self._brier += float(error.masked_fill(unknown, 0).double().sum())
+        confidence, correct = probabilities.amax(dim=0).flatten(), (prediction == label).flatten()
+        if unknown.any():
+            known = ~unknown.flatten()
+            confidence, correct = confidence[known], correct[known]
+        self.bins.update_confidence(confidence, correct)
+
+    def calibration(self) -> dict[str, Any]:
+        """`pixels`, `ece`, `nll` and `brier` over all labelled voxels; NaN where there are none."""
+        pixels = self.bins.total
+        mean = 1 / pixels if pixels else math.nan
+        return {
+            "pixels": pixels,
+            "ece": self.bins.ece(),
+            "nll": self._nll * mean,
+            "brier": self._brier * mean,
+        }
+
+
+def score_volume(
+    slabs: Iterable[Slab],
+    label: Tensor,
+    *,
+    class_names: Sequence[str],
+    spacing: Sequence[float] | None = None,
+) -> tuple[list[dict[str, Any]], ReliabilityBins]:
+    """All scores of one volume, one row per foreground class.
+
+    Args:
+        slabs: its logits, as a `VolumePredictor` yields them.
+        label: (Z, Y, X) integers; `IGNORE_INDEX` voxels count nowhere.
+        class_names: K names, the background first.
+        spacing: size of a voxel along Z, Y, X in mm; None when it is unknown.
+
+    Returns:
+        Rows with the scores of `score_case` (`unit` is `mm`, or `voxels` without spacing), and `rvd`, the
+        relative volume difference (predicted less labelled volume, as a share of the labelled one; NaN where
+        the class is not labelled), and `avd`, the absolute volume difference in ml (NaN where both are empty
+        or the spacing is unknown); and the reliability bins of the volume.
+
+    Raises:
+        DataError: shapes or values that cannot be compared, or logits that are not finite.
+
+    Example:
+        >>> logits = torch.tensor([[2.0, 0.0, 0.0, 2.0], [0.0, 2.0, 2.0, 0.0]]).view(2, 1, 1, 4)
+        >>> whole = Slab((slice(0, 1), slice(0, 1), slice(0, 4)), logits)
+        >>> names = ("background", "lesion")
+        >>> [row], bins = score_volume([whole], torch.tensor([[[0, 0, 1, 0]]]), class_names=names)
+        >>> row["rvd"], row["avd"], row["unit"], bins.total
+        (1.0, nan, 'voxels', 4)
+        >>> [row], _ = score_volume(
+        ...     [whole], torch.tensor([[[0, 0, 1, 0]]]), class_names=names, spacing=(10.0, 1.0, 1.0)
+        ... )
+        >>> row["avd"], row["unit"]
+        (0.01, 'mm')
+    """
+    tally = SlabTally(label, len(class_names))
+    for slab in slabs:
+        tally.update(slab)
+    prediction, known = tally.prediction[None], label[None]
+    scores = overlap_scores(tally.counts)
+    scores |= distance_scores(prediction, known, len(class_names), spacing)
+    scores |= volume_differences(scores["predicted_pixels"], scores["label_pixels"], spacing)
+    shared = tally.calibration() | {"unit": VOXELS if spacing is None else "mm"}
+    return score_rows(scores, shared, class_names), tally.bins
+
+
+def volume_differences(
+    predicted: Tensor, labelled: Tensor, spacing: Sequence[float] | None
+) -> dict[str, Tensor]:
+    """`rvd` and `avd` from counts of voxels; see `score_volume`.
+
+    Example:
+        >>> counts = torch.tensor([[90, 0, 5, 0], [100, 10, 0, 0]])
+        >>> found = volume_differences(*counts, spacing=(10, 10, 10))
+        >>> found["rvd"].tolist(), found["avd"].tolist()
+        ([-0.1, -1.0, nan, nan], [10.0, 10.0, 5.0, nan])
+    """
+    difference = (predicted - labelled).double()
+    millilitres = math.nan if spacing is None else math.prod(spacing) / 1000
+    empty = (predicted == 0) & (labelled == 0)
+    return {
+        "rvd": (difference / labelled).masked_fill(labelled == 0, math.nan),
+        "avd": (difference.abs() * millilitres).masked_fill(empty, math.nan),
+    }
+
+
+def score_volumes(
+    predictor: VolumePredictor,
+    source: Volumes,
+    cases: Iterable[Case],
+    *,
+    class_names: Sequence[str],
+    progress: bool = True,
+) -> tuple[ScoreTable, ReliabilityBins]:
+    """Score every volume at its own grid, one at a time.
+
+    Args:
+        predictor: the network, for whole volumes.
+        source: reads the volumes and knows their spacing.
+        cases: which ones.
+        class_names: K names, the background first.
+        progress: show a bar on a terminal.
+
+    Returns:
+        The table, one row per volume and foreground class, and the reliability bins over all labelled voxels.
+
+    Raises:
+        DataError: names the volume that cannot be read or scored.
+    """
+    bins = ReliabilityBins()
+    rows: list[dict[str, Any]] = []
+    listed = list(cases)
+    for case in track(listed, "scoring") if progress else listed:
+        image, label = read_volume(source, case)
+        try:
+            scored, of_case = score_volume(
+                predictor(image), label, class_names=class_names, spacing=spacing_of(source, case)
+            )
+        except DataError as error:
+            raise DataError(f"case {case.id}: {error}") from error
+        identity = {"case": case.id, "group": case.group or case.id, "stratum": case.stratum}
+        rows += [identity | row for row in scored]
+        bins.merge(of_case)
+    return ScoreTable.from_rows(rows), bins
+
+
+def spacing_of(source: Volumes, case: Case) -> tuple[float, ...] | None:
+    """Size of a voxel along Z, Y, X in mm; None when it is unknown."""
+    geometry = getattr(source, "geometry", None)
+    return None if geometry is None else geometry(case).spacing
+
+
+def read_volume(source: Volumes, case: Case) -> tuple[Tensor, Tensor]:
+    """Image (C, Z, Y, X) and label (Z, Y, X) of a case.
+
+    Raises:
+        DataError: they cannot be read or do not fit together.
+    """
+    pixels, values = source.read_image(case), source.read_label(case)
+    if pixels.shape[1:] != values.shape:
+        raise DataError(f"{case.id}: image {pixels.shape} and label {values.shape} do not fit together")
+    if pixels.dtype != np.uint8:
+        pixels = pixels.astype(np.float32, copy=False)
+    return torch.from_numpy(pixels), torch.from_numpy(values)
