@@ -317,7 +317,7 @@ def inspect(
     print(render(found))
     if json is not None:
         write_json(json, found.to_json())
-    if sheet is not None and not found.has_errors:
+    if sheet is not None and found.can_be_read:
         print(f"sheet: {sheet}")
     if found.has_errors:
         errors = sum(finding.level == "error" for finding in found.findings)

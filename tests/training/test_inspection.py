@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -90,6 +91,19 @@ def test_the_sheet_of_a_folder_shows_full_labels(tmp_path):
     inspect_data(str(busi_tree(tmp_path / "data")), sheet=tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as picture:
         assert picture.height > 3 * 320
+
+
+def test_contradicting_labels_are_drawn_and_damaged_images_are_not(tmp_path, capfd):
+    data, sheet = busi_tree(tmp_path / "data"), tmp_path / "sheet.png"
+    shutil.copy(data / "benign" / "benign (1).png", data / "normal" / "normal (1).png")
+    assert run(["inspect", str(data), "--sheet", str(sheet)]) == 2
+    assert f"sheet: {sheet}" in capfd.readouterr().out
+    assert sheet.exists()
+    sheet.unlink()
+    (data / "benign" / "benign (2).png").write_bytes(b"no image")
+    assert run(["inspect", str(data), "--sheet", str(sheet)]) == 2
+    assert "sheet: " not in capfd.readouterr().out
+    assert not sheet.exists()
 
 
 @pytest.mark.parametrize("name", ["sheet.jpg", "sheet"])

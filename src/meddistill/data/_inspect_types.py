@@ -28,6 +28,9 @@ class Finding:
     items: tuple[str, ...] = ()
 
 
+_READABLE = frozenset({"conflicting-duplicate", "duplicate-across-splits"})
+"""Errors of data that can be read all the same."""
+
 Row = tuple[str | int | float, ...]
 """One line of a table."""
 
@@ -59,6 +62,11 @@ class Inspection:
     def has_errors(self) -> bool:
         """True when at least one finding is an error."""
         return any(finding.level == "error" for finding in self.findings)
+
+    @property
+    def can_be_read(self) -> bool:
+        """True when no error keeps the cases from being read and divided; equal images may contradict."""
+        return all(found.kind in _READABLE for found in self.findings if found.level == "error")
 
     def of_kind(self, kind: str) -> tuple[Finding, ...]:
         """The findings of one check.

@@ -31,7 +31,7 @@ def inspect_data(
     """Inspect a data set and, where one is known, its split.
 
     Of a recipe with `data.supervision` the weak labels are looked at too, as training will see them. Data
-    with errors get neither that nor a sheet.
+    that cannot be read, or whose groups leak, get neither that nor a sheet.
 
     Args:
         data: a class-folder tree, volumes in one of the layouts of docs/volumes.md, a `.csv` manifest, or a
@@ -50,7 +50,7 @@ def inspect_data(
         check_sheet(sheet)
     source, split, recipe = _found(data, files, overrides)
     inspection = inspect_source(source, split)
-    if inspection.has_errors:
+    if not inspection.can_be_read:
         return inspection
     if recipe is not None and recipe.data.supervision is not None:
         cache = TaskData.from_config(recipe.data, seed=recipe.seed).dataset("train").cache
