@@ -180,7 +180,7 @@ def test_a_real_tuning_tries_trains_and_ends(tmp_path, capfd, monkeypatch, teach
     training = {"epochs": 1, "precision": "32"}
     recipe = write_recipe(tmp_path, teacher=teacher, method={"name": "distillation"}, training=training)
     run = RunFolder(tmp_path / "out")
-    assert command(["train", str(recipe), "--auto-tune", "40", "-o", str(run.root)]) == 0
+    assert command(["train", str(recipe), "--auto-tune", "120", "-o", str(run.root)]) == 0
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("auto-tune: ")]
     written = read_json(run.tuning)
     assert len(lines) == len(written["trials"]) + 2
