@@ -177,3 +177,13 @@ def test_the_real_process_ends_when_nobody_asks_any_more():
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
         out, _ = started.communicate(timeout=120)
     assert (started.returncode, out) == (1, b"")
+
+
+@pytest.mark.slow
+def test_a_worker_starts_in_the_real_process():
+    """It is forked while a thread of that process waits for the next question."""
+    with TrialProcess(tiny_recipe()) as real:
+        real.baseline()
+        found = real.compare({}, WORKERS, seconds=1.0, limit=60.0)
+    assert len(found.ratios) >= 2
+    assert all(ratio > 0 for ratio in found.ratios)

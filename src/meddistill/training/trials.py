@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 import queue
-import sys
 import threading
 import time
 import warnings
@@ -131,11 +130,16 @@ def _seconds(loop: StepLoop, steps: int) -> float:
 
 
 def _questions() -> Iterator[dict[str, Any]]:
-    """The lines of standard input; at its end, when nobody asks any more, this process ends at once."""
+    """The lines of standard input; at its end, when nobody asks any more, this process ends at once.
+
+    They are read from a copy of it. A loader's worker is a copy of this process and begins by closing
+    `sys.stdin`, for which it would wait for ever while a thread here waits for a line of it.
+    """
     lines: queue.Queue[str] = queue.Queue()
+    copy = os.fdopen(os.dup(0), encoding="utf-8")
 
     def read() -> None:
-        for line in sys.stdin:
+        for line in copy:
             lines.put(line)
         os._exit(1)
 
