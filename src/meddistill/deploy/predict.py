@@ -68,9 +68,8 @@ def predict(
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
     spec, student, interpolation, volumes = _load(RunFolder(Path(run)))
-    network = branch_of(student, branch)
+    network = branch_of(student, branch).to(device)
     if volumes is not None:
-        network.to(device)
         return predict_volumes(
             network,
             volumes,
@@ -81,7 +80,6 @@ def predict(
             overwrite=overwrite,
         )
     targets = plan_masks(Path(folder), Path(output), overwrite=overwrite)
-    network.to(device)
     written: list[Path] = []
     problems: list[DataError] = []
     with predicting(network):
