@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -15,7 +15,7 @@ from meddistill.teachers.accuracy import AccuracyCheck, ScoreTally
 from meddistill.teachers.base import BaseTeacher
 from meddistill.teachers.check import TeacherCheck
 from meddistill.teachers.fingerprint import json_digest
-from meddistill.teachers.joining import Combination, Weights, join_function, weight_table
+from meddistill.teachers.joining import Combination, MemberJoin, Weights, join_function, weight_table
 
 
 class Ensemble(BaseTeacher):
@@ -87,14 +87,23 @@ class Ensemble(BaseTeacher):
 
     def compute(self, image: Tensor) -> Tensor:
         """The joined logits."""
+        known = None if self._complete else self.get_buffer("known_table")
+        return self._join(self.compute_members(image), self.get_buffer("weights"), known)
+
+    def compute_members(self, image: Tensor) -> Tensor:
+        """The logits of each member (M, B, K, *S)."""
         logits = [member.compute(image) for member in self.teachers]
         if len({answer.ndim for answer in logits}) > 1:
             raise TeacherError(
                 f"teacher {self.name!r}: some members answer once per image and others for each pixel; "
                 "join only teachers of one task"
             )
-        known = None if self._complete else self.get_buffer("known_table")
-        return self._join(torch.stack(logits), self.get_buffer("weights"), known)
+        return torch.stack(logits)
+
+    def joiner(self) -> Callable[[Tensor], Tensor]:
+        """What joins the members' logits (B, M, K, *S) on the CPU, with the weights of now."""
+        known = None if self._complete else self.get_buffer("known_table").cpu()
+        return MemberJoin(self._join, self.get_buffer("weights").cpu(), known)
 
     def check_channels(self, given: int) -> None:
         """Refuse images whose number of channels one of the members cannot take.

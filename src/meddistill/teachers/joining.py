@@ -18,6 +18,7 @@ finite.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -29,6 +30,30 @@ Combination = Literal["probabilities", "logits"]
 Join = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 Weights = Sequence[float] | Sequence[Sequence[float]]
 """One number for each member, or for each member one number for each class."""
+
+
+@dataclass(frozen=True)
+class MemberJoin:
+    """A join with its weights, for logits whose second axis are the members.
+
+    Args:
+        join: how they are joined.
+        weights: (M, K), each class adds up to 1.
+        known: (M, K), true where a member knows a class; None when each knows all.
+
+    Example:
+        >>> logits = torch.tensor([[[0.9, 0.1], [0.5, 0.5]]]).log()
+        >>> MemberJoin(join_probabilities, torch.full((2, 2), 0.5))(logits).softmax(1)
+        tensor([[0.7000, 0.3000]])
+    """
+
+    join: Join
+    weights: Tensor
+    known: Tensor | None = None
+
+    def __call__(self, answers: Tensor) -> Tensor:
+        """Logits (B, K, *S) of those of the members (B, M, K, *S)."""
+        return self.join(answers.movedim(1, 0), self.weights, self.known)
 
 
 def join_function(name: str) -> Join:
