@@ -319,7 +319,7 @@ def _one_line(kind: type[BaseModel], error: ErrorDetails) -> str:
     return f"{readable}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"
 
 
-_TAGS = ("folder", "manifest", "palette", "phantom", "volumes", "dicom", "nnunet", "decathlon")
+_TAGS = ("folder", "images", "manifest", "palette", "phantom", "volumes", "dicom", "nnunet", "decathlon")
 _ALTERNATIVE = re.compile(r"(literal|list|int|constrained-\w+)(\[|$)")
 """How pydantic names one of several types that a key may have."""
 

@@ -27,6 +27,22 @@ class FolderSourceConfig(Section):
     group_pattern: str | None = None
 
 
+class ImagesSourceConfig(Section):
+    """Images without labels, searched recursively: a transferal set, which teachers annotate.
+
+    Files named as masks (`<name>_mask.png`) are left out unopened. `class_names` are those that the teachers
+    tell apart, the background first.
+    """
+
+    kind: Literal["images"]
+    root: str
+    class_names: Annotated[list[str], Field(min_length=2)] = Field(
+        default_factory=lambda: ["background", "foreground"]
+    )
+    channels: Literal[1, 3] = 1
+    group_pattern: str | None = None
+
+
 class ManifestSourceConfig(Section):
     """A CSV with the columns image, label, group, split and weak."""
 
@@ -103,6 +119,7 @@ class DecathlonSourceConfig(VolumeOptions):
 
 SourceConfig = Annotated[
     FolderSourceConfig
+    | ImagesSourceConfig
     | ManifestSourceConfig
     | PaletteSourceConfig
     | PhantomSourceConfig

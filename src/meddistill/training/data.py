@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from meddistill.config import DataConfig, Recipe
 from meddistill.config.schema import (
     FolderSourceConfig,
+    ImagesSourceConfig,
     ManifestSourceConfig,
     PaletteSourceConfig,
     SourceConfig,
@@ -23,6 +24,7 @@ from meddistill.data import (
     CaseCache,
     CaseDataset,
     FolderSource,
+    ImageSource,
     ManifestSource,
     PaletteSource,
     SliceSource,
@@ -55,6 +57,13 @@ def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) ->
             Path(config.root),
             channels=config.channels,
             threshold=config.threshold,
+            group_pattern=config.group_pattern,
+        )
+    if isinstance(config, ImagesSourceConfig):
+        return ImageSource(
+            Path(config.root),
+            class_names=tuple(config.class_names),
+            channels=config.channels,
             group_pattern=config.group_pattern,
         )
     if isinstance(config, ManifestSourceConfig):
