@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from meddistill.config import Recipe
+from meddistill.data.case import is_labelled
 from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.errors import TeacherError
 from meddistill.methods import Context
@@ -48,14 +49,19 @@ def prepare(task: Assembly, stores: Path, *, say: Callable[[str], None] | None =
         say: called with one line on the teacher's own scores.
 
     Raises:
-        TeacherError: the teacher is below `teacher.floor`, lacks the split to be weighed or calibrated on, or
-            its store does not fit.
+        TeacherError: the teacher is below `teacher.floor`, lacks the split or the labels to be weighed or
+            calibrated on, or its store does not fit.
         RunError: the store cannot be written.
     """
     recipe, data, method, teacher = task.recipe, task.data, task.method, task.teacher
     if teacher is None:
         method.prepare(Context(num_classes=data.num_classes, epochs=recipe.training.epochs))
         return Prepared()
+    if method.needs_teacher_temperature and not is_labelled(data.source):
+        raise TeacherError(
+            "confidence_temperature: calibrate needs labels, and these images have none; give the "
+            "temperature as a number"
+        )
     if method.needs_teacher_temperature and not data.split.cases.get("calibration"):
         raise TeacherError(
             "confidence_temperature: calibrate needs a calibration split; set data.splits.carve.calibration "
@@ -113,15 +119,22 @@ def reopen(task: Assembly, stores: Path) -> Prepared:
 
 def check_teacher(
     recipe: Recipe, data: TaskData, teacher: BaseTeacher, *, say: Callable[[str], None] | None = None
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Score the teacher on the selection split (or else on the training split), before any work is done.
 
     Returns:
-        The scores, and what the teacher is.
+        The scores, and what the teacher is; None where the data have no labels.
 
     Raises:
-        TeacherError: the teacher is below `teacher.floor`.
+        TeacherError: the teacher is below `teacher.floor`, or there are no labels to compare with it.
     """
+    if not is_labelled(data.source):
+        if recipe.teacher.floor is not None:
+            raise TeacherError(
+                "teacher.floor: the images have no labels to score the teacher on; leave it out (a teacher "
+                "is scored by the run that trained it)"
+            )
+        return None
     held_out = "selection" if data.split.cases.get("selection") else "train"
     loader = data.loader(held_out, batch_size=recipe.training.batch_size)
     check = teacher.check(loader, num_classes=data.num_classes, floor=recipe.teacher.floor)
@@ -132,8 +145,8 @@ def check_teacher(
 
 
 def calibrate(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> Calibration | None:
-    """Fit the teacher's temperature on the calibration split; None where there is none."""
-    if not data.split.cases.get("calibration"):
+    """Fit the teacher's temperature on the calibration split; None where there is none, or no labels."""
+    if not data.split.cases.get("calibration") or not is_labelled(data.source):
         return None
     loader = data.loader("calibration", batch_size=recipe.training.batch_size)
     return fit_temperature(lambda: _live(loader, teacher), criterion=recipe.training.calibration)

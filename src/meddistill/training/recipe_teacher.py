@@ -8,6 +8,7 @@ import torch
 
 from meddistill.config import Recipe
 from meddistill.config.schema import TeacherSourceConfig
+from meddistill.data.case import is_labelled
 from meddistill.errors import ConfigError, TeacherError
 from meddistill.methods import Method
 from meddistill.models import ModelSpec
@@ -51,11 +52,16 @@ def weigh(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> None:
     """Fit the weights of an ensemble on the selection split, where the recipe asks for that.
 
     Raises:
-        TeacherError: there is no selection split, or no member scores above 0 on it.
+        TeacherError: there is no selection split, it has no labels, or no member scores above 0 on it.
     """
     config = recipe.teacher
     if not isinstance(teacher, Ensemble) or config.weights not in ("validation", "validation_per_class"):
         return
+    if not is_labelled(data.source):
+        raise TeacherError(
+            f"teacher.weights: {config.weights} needs labels, and these images have none; give uniform, or "
+            "the numbers"
+        )
     if not data.split.cases.get("selection"):
         raise TeacherError(
             "teacher.weights: validation needs a selection split; set data.splits.carve.selection"

@@ -171,10 +171,16 @@ def run_study(
 
 def _check_data(runs: list[PlannedRun]) -> None:
     """Scan and divide the data of all runs, so that a wrong folder is refused before anything is written."""
+    from meddistill.methods import create_method
     from meddistill.training.data import TaskData
+    from meddistill.training.supervision import check_labels
 
-    for config in {repr(run.recipe.data): run.recipe.data for run in runs}.values():
-        TaskData.from_config(config)
+    found: dict[str, TaskData] = {}
+    for run in runs:
+        key = repr(run.recipe.data)
+        if key not in found:
+            found[key] = TaskData.from_config(run.recipe.data)
+        check_labels(create_method(**run.recipe.method), found[key].source)
 
 
 @contextlib.contextmanager
