@@ -112,7 +112,7 @@ def assemble(recipe: Recipe, data: TaskData | None = None) -> Assembly:
         ConfigError: the network cannot be built, the method needs a teacher that the recipe does not name or
             labels that the data lack, or batches need weakly labelled cases and there are none.
     """
-    data = data or TaskData.from_config(recipe.data, seed=recipe.seed)
+    data = data or TaskData.from_recipe(recipe)
     method = create_method(**recipe.method)
     check_labels(method, data.source)
     check_batches(recipe, data)
