@@ -13,6 +13,8 @@ from typing import Any, NotRequired, TypedDict
 
 from torch import Tensor
 
+from meddistill.exclusion import Rule
+
 
 class Batch(TypedDict):
     """What a data loader yields.
@@ -67,14 +69,17 @@ class Method(ABC):
     """A way to train a student. Subclasses are called with its answer and return `{"loss": ..., term: ...}`.
 
     `needs_teacher` tells the loop whether teacher logits must be supplied; `needs_teacher_temperature`
-    whether the loop should fit one on the calibration split and pass it in the context; `needs_members` whether
-    they are those of each member of an ensemble, (B, M, K, *S). `form` says how
-    networks are arranged round the student, see `models.forms`. A step is `answer`, the call, backward and
-    the optimiser, then `after_step`.
+    whether the loop should fit one on the calibration split and pass it in the context; `needs_members`
+    whether the logits are those of each member of an ensemble, (B, M, K, *S). `needs_labels` is False where
+    the labels of the training images are never looked at, and `rules` are then those by which cases with poor
+    masks are left out. `form` says how networks are arranged round the student, see `models.forms`. A step is
+    `answer`, the call, backward and the optimiser, then `after_step`.
     """
 
     needs_teacher: bool = False
+    needs_labels: bool = True
     needs_members: bool = False
+    rules: tuple[Rule, ...] = ()
     form: str = "single"
 
     @property
