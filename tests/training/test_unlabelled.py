@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from meddistill.cli import run
@@ -9,15 +11,18 @@ from meddistill.data import CaseDataset
 from meddistill.errors import ConfigError, TeacherError
 from meddistill.methods import Supervised
 from meddistill.training.assembly import assemble
+from meddistill.training.callbacks import write_history
 from meddistill.training.data import TaskData
 from meddistill.training.inspection import inspect_data
 from meddistill.training.preparation import calibrate, check_teacher
 from meddistill.training.recipe_teacher import weigh
+from meddistill.training.run_folder import RunFolder
 from meddistill.training.study import PlannedRun, run_study
 from meddistill.training.supervision import check_labels
 from tests.data.builders import busi_tree
 from tests.mistakes import snapshot, the_line
 from tests.recipes import tiny_recipe, write_recipe
+from tests.training.test_fit import history
 
 
 @pytest.fixture
@@ -29,8 +34,12 @@ def on(root, **more):
     return {"data": {"source": {"kind": "images", "root": str(root)}}, **more}
 
 
+def taught_by(teacher_run, **teacher):
+    return {"method": {"name": "distillation"}, "teacher": {"path": str(teacher_run.root), **teacher}}
+
+
 def taught(root, teacher_run, **teacher):
-    return on(root, method={"name": "distillation"}, teacher={"path": str(teacher_run.root), **teacher})
+    return on(root, **taught_by(teacher_run, **teacher))
 
 
 def test_inspection_says_so_and_finds_no_errors(root, tmp_path):
@@ -106,21 +115,43 @@ def test_supervision_is_refused(root):
 def test_a_teacher_is_neither_scored_nor_calibrated(root, teacher_run):
     recipe = tiny_recipe(**taught(root, teacher_run))
     data = TaskData.from_config(recipe.data)
-    assert check_teacher(recipe, data, None) is None
+    teacher, said = assemble(tiny_recipe(**taught_by(teacher_run))).teacher, []
+    assert check_teacher(recipe, data, teacher, say=said.append) is None
+    assert said == ["teacher run: not scored, because no labels of these images are read"]
     assert calibrate(recipe, data, None) is None
-    with pytest.raises(TeacherError, match=r"teacher\.floor: the images have no labels"):
+    with pytest.raises(TeacherError, match=r"teacher\.floor: no labels of these images"):
         check_teacher(tiny_recipe(**taught(root, teacher_run, floor=0.1)), data, None)
 
 
-def test_weights_of_an_ensemble_are_not_fitted(root, teacher_run):
-    recipe = tiny_recipe(**on(root))
-    labelled = tiny_recipe(
-        method={"name": "distillation"},
-        teacher={"members": [{"path": str(teacher_run.root)}] * 2, "weights": "validation"},
-    )
+def weighed(root, teacher_run, *members, weights="validation"):
+    """The weights (M,) of an ensemble for unlabelled images."""
+    given = {"members": [{"path": str(path)} for path in members], "weights": weights}
+    labelled = tiny_recipe(method={"name": "distillation"}, teacher=given)
     teacher = assemble(labelled).teacher
-    with pytest.raises(TeacherError, match=r"teacher\.weights: validation needs labels"):
-        weigh(labelled, TaskData.from_config(recipe.data), teacher)
+    weigh(labelled, TaskData.from_config(tiny_recipe(**on(root)).data), teacher)
+    return teacher.weights[:, 1].tolist()
+
+
+def test_an_ensemble_weighs_what_its_runs_scored_on_their_selection_splits(root, good_teacher_run, tmp_path):
+    other = RunFolder(shutil.copytree(good_teacher_run.root, tmp_path / "other"))
+    rows = history(good_teacher_run)
+    best = good_teacher_run.read_state()["best_epoch"]
+    score = float(rows[best]["selection_dice"])
+    write_history(other.history, [{**row, "selection_dice": 3 * score} for row in rows_of_numbers(rows)])
+    assert weighed(root, good_teacher_run, good_teacher_run.root, other.root) == pytest.approx(
+        [0.25, 0.75], rel=1e-4
+    )
+
+
+def rows_of_numbers(rows):
+    return [{name: float(value) for name, value in row.items() if value} for row in rows]
+
+
+def test_weights_that_no_run_has_recorded_are_refused(root, teacher_run):
+    with pytest.raises(TeacherError, match=r"validation_per_class needs labels, .* give validation"):
+        weighed(root, teacher_run, teacher_run.root, weights="validation_per_class")
+    with pytest.raises(TeacherError, match=r"student\.safetensors is no run with a Dice on its own"):
+        weighed(root, teacher_run, teacher_run.root, teacher_run.weights)
 
 
 def test_annotate_writes_a_store_of_them(root, teacher_run, tmp_path, capfd):

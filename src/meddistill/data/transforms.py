@@ -19,10 +19,10 @@ from meddistill.errors import ConfigError, unknown_name
 
 
 class Sample(TypedDict):
-    """One case: `image` (C, *S) float in 0..1, `label` (*S) int64, `teacher_logits` (K, *S) where stored,
-    (M, K, *S) those of the members of an ensemble.
+    """One case: `image` (C, *S) float in 0..1, `label` (*S) int64, `teacher_logits` (K, *S) where stored.
 
-    Under mixed supervision also `weak` (*S) int64, its weak label.
+    Logits of the members of an ensemble are (M, K, *S). Under mixed supervision also `weak` (*S) int64, its
+    weak label.
     """
 
     image: Tensor

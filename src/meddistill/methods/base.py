@@ -21,8 +21,9 @@ class Batch(TypedDict):
 
     `image` (B, C, *S) float in 0..1, `label` (B, *S) int64 with `IGNORE_INDEX` where unknown, `index` (B,)
     position of each case in its data set, `case_id` B names, `teacher_logits` (B, K, *S) when they were
-    stored beforehand, (B, M, K, *S) for a method that needs those of each member. Under mixed supervision also `full` (B,) bool, true for cases whose label is complete,
-    and `weak` (B, *S) int64, a weak label of every case; `label` of the others is then their weak label.
+    stored beforehand, (B, M, K, *S) for a method that needs those of each member. Under mixed supervision
+    also `full` (B,) bool, true for cases whose label is complete, and `weak` (B, *S) int64, a weak label of
+    every case; `label` of the others is then their weak label.
     `full_rows` and `weak_rows` are the positions of both kinds where `with_rows` has looked for them.
     """
 

@@ -14,7 +14,6 @@ from meddistill.teachers.accuracy import AccuracyCheck, ScoreTally
 from meddistill.teachers.check import TeacherCheck
 from meddistill.teachers.fingerprint import json_digest
 
-
 UNKNOWN = -1e4
 """Logit of a class that a member of an ensemble does not know: finite, so that maps can be interpolated."""
 

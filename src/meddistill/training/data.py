@@ -46,7 +46,6 @@ from meddistill.methods import create_method
 from meddistill.training.supervision import check_files, describe_supervision, supervise
 from meddistill.training.volume_data import build_volumes
 
-
 UNREAD = frozenset({"train", "selection", "calibration"})
 """The splits whose labels are not read by a method that needs none."""
 
@@ -161,7 +160,8 @@ class TaskData:
 
         Raises:
             DataError, ConfigError: see `from_config`; or the recipe names both such a method and a
-                supervision.
+                supervision,
+                or crops.
         """
         if create_method(**recipe.method).needs_labels:
             return cls.from_config(recipe.data, seed=recipe.seed)
@@ -169,6 +169,10 @@ class TaskData:
             raise ConfigError(
                 f"data.supervision says who keeps full labels, but {recipe.method['name']} learns from "
                 "teachers alone; leave it out"
+            )
+        if recipe.data.patch is not None:
+            raise ConfigError(
+                f"data.patch cuts crops, but {recipe.method['name']} judges whole masks; give data.size"
             )
         return replace(cls.from_config(recipe.data, seed=recipe.seed), hidden=UNREAD)
 
@@ -192,16 +196,18 @@ class TaskData:
 
         Args:
             split: its name.
-            kept: positions of the cases to keep.
+            kept: positions of the cases to keep, among all of the split; it is decoded already.
             labels: (*S) int16 of all its cases, at their positions.
         """
-        self._narrowed[split] = CaseDataset(self.dataset(split).cache.narrowed(kept, labels))
+        whole = self._sets[split].cache
+        self._narrowed[split] = CaseDataset(whole.narrowed(kept, labels))
 
     def left_out(self) -> dict[str, list[str]]:
         """Ids of the cases that each narrowed split lacks."""
+        kept = {split: self.cases(split) for split in self._narrowed}
         return {
-            split: [case.id for case in self.split.cases[split] if case.id not in self.cases(split)]
-            for split in self._narrowed
+            split: [case.id for case in self.split.cases[split] if case.id not in cases]
+            for split, cases in kept.items()
         }
 
     def dataset(self, split: str) -> CaseDataset:
@@ -224,9 +230,7 @@ class TaskData:
             self._sets[split] = CaseDataset(cache)
         return self._sets[split]
 
-    def _decoded(
-        self, cases: Sequence[Case], supervision: Supervision | None, *, labels: bool
-    ) -> CaseCache:
+    def _decoded(self, cases: Sequence[Case], supervision: Supervision | None, *, labels: bool) -> CaseCache:
         if self.config.patch is not None:
             return PatchCache(self.source, cases, patch=self.config.patch, supervision=supervision)
         return CaseCache(

@@ -28,12 +28,14 @@ from meddistill.training.claim import (
 from meddistill.training.compiling import compile_errors
 from meddistill.training.hardware import describe
 from meddistill.training.launcher import make_trainer
+from meddistill.training.member_storing import StoredMembers
 from meddistill.training.module import DistillationModule
 from meddistill.training.preparation import Prepared, prepare, reopen
 from meddistill.training.run_folder import RunFolder
 from meddistill.training.scoring import describe_reading
 from meddistill.training.storing import Stored
 from meddistill.training.switches import with_values
+from meddistill.training.transfer import describe_transfer, write_exclusion
 from meddistill.training.trial import Tuning
 from meddistill.training.tuning import tune, with_stored_choice
 
@@ -60,11 +62,11 @@ def fit(
             `teacher-stores` beside the run by default.
         auto_tune: seconds to try what may train faster on this machine, see `training.tuning`; None tries
             nothing. What was chosen is part of the run: going on with it keeps the choice.
-        say: called with one line on the teacher's own scores, before the training.
+        say: called with a line on the teacher's own scores and on cases that are left out, before training.
 
     Raises:
         RunError: the folder exists, cannot be written or holds another recipe; the loss became infinite.
-        DataError: the data cannot be used.
+        DataError: the data cannot be used, or every case is excluded.
         TeacherError: the teacher cannot be loaded, does not fit or is below the floor.
         ConfigError: the network cannot be built, or this machine lacks the hardware that is asked for.
     """
@@ -126,6 +128,7 @@ def _begin(folder: RunFolder, task: Assembly, prepared: Prepared, tuning: Tuning
             "split_counts": {name: len(cases) for name, cases in data.split.cases.items()},
             "split_cases": {name: [case.id for case in cases] for name, cases in data.split.cases.items()},
             **data.describe_supervision(),
+            **describe_transfer(data),
         },
     )
     described = {
@@ -148,6 +151,8 @@ def _begin(folder: RunFolder, task: Assembly, prepared: Prepared, tuning: Tuning
         write_json(folder.teacher_check, prepared.scores)
     if prepared.stored is not None:
         write_json(folder.teacher_store, prepared.stored.to_json())
+    if prepared.exclusion is not None:
+        write_exclusion(folder, data, prepared.exclusion)
     folder.write_state(state="running", epochs_done=0)
 
 
@@ -167,7 +172,7 @@ def _train(
     trainer: L.Trainer,
     module: DistillationModule,
     task: Assembly,
-    stored: Stored | None,
+    stored: Stored | StoredMembers | None,
     *,
     checkpoint: Path | None,
 ) -> None:

@@ -12,17 +12,19 @@ from typing import Any
 from torch import Tensor
 
 from meddistill.config import Recipe
-from meddistill.data.case import is_labelled
 from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.errors import TeacherError
+from meddistill.exclusion import Exclusion
 from meddistill.methods import Context
 from meddistill.teachers import Calibration, fit_temperature
 from meddistill.teachers.base import BaseTeacher
 from meddistill.training.assembly import Assembly
 from meddistill.training.claim import is_first_process
 from meddistill.training.data import TaskData
+from meddistill.training.member_storing import StoredMembers, stores_for
 from meddistill.training.recipe_teacher import weigh
-from meddistill.training.storing import Stored, sample_logits, store_for
+from meddistill.training.storing import Stored, sample_logits
+from meddistill.training.transfer import annotated
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ class Prepared:
         scores: its own scores.
         calibration: its temperature.
         stored: its stored logits; None when it is asked live.
+        exclusion: which cases were left out, where the method learns without labels.
     """
 
     scores: dict[str, Any] | None = None
     calibration: Calibration | None = None
-    stored: Stored | None = None
+    stored: Stored | StoredMembers | None = None
+    exclusion: Exclusion | None = None
 
 
 def prepare(task: Assembly, stores: Path, *, say: Callable[[str], None] | None = None) -> Prepared:
@@ -46,18 +50,19 @@ def prepare(task: Assembly, stores: Path, *, say: Callable[[str], None] | None =
     Args:
         task: ready for its first step.
         stores: folder below which stores are kept by key when the recipe names none.
-        say: called with one line on the teacher's own scores.
+        say: called with a line on the teacher's own scores, and on cases that are left out.
 
     Raises:
         TeacherError: the teacher is below `teacher.floor`, lacks the split or the labels to be weighed or
             calibrated on, or its store does not fit.
+        DataError: every case is excluded.
         RunError: the store cannot be written.
     """
     recipe, data, method, teacher = task.recipe, task.data, task.method, task.teacher
     if teacher is None:
         method.prepare(Context(num_classes=data.num_classes, epochs=recipe.training.epochs))
         return Prepared()
-    if method.needs_teacher_temperature and not is_labelled(data.source):
+    if method.needs_teacher_temperature and not data.has_labels("calibration"):
         raise TeacherError(
             "confidence_temperature: calibrate needs labels, and these images have none; give the "
             "temperature as a number"
@@ -68,10 +73,12 @@ def prepare(task: Assembly, stores: Path, *, say: Callable[[str], None] | None =
             "to 0.08, or give the temperature as a number"
         )
     weigh(recipe, data, teacher)
-    scores = check_teacher(recipe, data, teacher, say=say)
-    stored = store_for(recipe, data, teacher, stores)
+    scores = check_teacher(recipe, data, teacher, say=say) or described(teacher)
+    stored, exclusion = answered(task, stores)
     if stored is not None and is_first_process():
         print(stored, file=sys.stderr, flush=True)
+    if exclusion is not None and say is not None and is_first_process():
+        say(exclusion.summary())
     calibration = calibrate(recipe, data, teacher)
     of_images = None if stored is None else stored.of_images(tuple(data.cases("train")))
     method.prepare(
@@ -82,7 +89,15 @@ def prepare(task: Assembly, stores: Path, *, say: Callable[[str], None] | None =
             teacher_temperature=calibration.temperature if calibration else None,
         )
     )
-    return Prepared(scores, calibration, stored)
+    return Prepared(scores, calibration, stored, exclusion)
+
+
+def answered(task: Assembly, stores: Path) -> tuple[Stored | StoredMembers | None, Exclusion | None]:
+    """The stored answers of the teacher, and what was left out where its masks stand for labels."""
+    assert task.teacher is not None
+    if not task.method.needs_labels:
+        return annotated(task, stores)
+    return stores_for(task.recipe, task.data, task.teacher, stores, method=task.method), None
 
 
 def rehearse(task: Assembly) -> TeacherLogits | None:
@@ -97,11 +112,15 @@ def rehearse(task: Assembly) -> TeacherLogits | None:
         method.prepare(context)
         return None
     loader = data.loader("train", batch_size=recipe.training.batch_size)
-    seen = list(_live(itertools.islice(loader, 2), teacher))
+    batches = list(itertools.islice(loader, 2))
+    seen = list(_live(batches, teacher))
     method.prepare(replace(context, teacher_batches=lambda: seen))
     if recipe.teacher.mode == "live":
         return None
-    return sample_logits(recipe, data, teacher, [logits for logits, _ in seen])
+    logits = [logits for logits, _ in seen]
+    if method.needs_members:
+        logits = [teacher.answers(batch["image"].to(teacher.device)).cpu() for batch in batches]
+    return sample_logits(recipe, data, teacher, logits)
 
 
 def reopen(task: Assembly, stores: Path) -> Prepared:
@@ -109,12 +128,14 @@ def reopen(task: Assembly, stores: Path) -> Prepared:
 
     Raises:
         TeacherError: the store does not fit any more.
+        DataError: every case is excluded.
         RunError: it cannot be written.
     """
     if task.teacher is None:
         return Prepared()
     weigh(task.recipe, task.data, task.teacher)
-    return Prepared(stored=store_for(task.recipe, task.data, task.teacher, stores))
+    stored, exclusion = answered(task, stores)
+    return Prepared(stored=stored, exclusion=exclusion)
 
 
 def check_teacher(
@@ -128,25 +149,31 @@ def check_teacher(
     Raises:
         TeacherError: the teacher is below `teacher.floor`, or there are no labels to compare with it.
     """
-    if not is_labelled(data.source):
+    held_out = "selection" if data.split.cases.get("selection") else "train"
+    if not data.has_labels(held_out):
         if recipe.teacher.floor is not None:
             raise TeacherError(
-                "teacher.floor: the images have no labels to score the teacher on; leave it out (a teacher "
-                "is scored by the run that trained it)"
+                "teacher.floor: no labels of these images are read, so the teacher cannot be scored on them; "
+                "leave it out (a teacher is scored by the run that trained it)"
             )
+        if say is not None and is_first_process():
+            say(f"teacher {teacher.name}: not scored, because no labels of these images are read")
         return None
-    held_out = "selection" if data.split.cases.get("selection") else "train"
     loader = data.loader(held_out, batch_size=recipe.training.batch_size)
     check = teacher.check(loader, num_classes=data.num_classes, floor=recipe.teacher.floor)
     if say is not None and is_first_process():
         say(check.summary(held_out))
-    described = {"fingerprint": teacher.fingerprint(), "description": teacher.describe()}
-    return {"split": held_out, **check.to_json(), **described}
+    return {"split": held_out, **check.to_json(), **described(teacher)}
+
+
+def described(teacher: BaseTeacher) -> dict[str, Any]:
+    """What a teacher is, scored or not."""
+    return {"fingerprint": teacher.fingerprint(), "description": teacher.describe()}
 
 
 def calibrate(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> Calibration | None:
     """Fit the teacher's temperature on the calibration split; None where there is none, or no labels."""
-    if not data.split.cases.get("calibration") or not is_labelled(data.source):
+    if not data.split.cases.get("calibration") or not data.has_labels("calibration"):
         return None
     loader = data.loader("calibration", batch_size=recipe.training.batch_size)
     return fit_temperature(lambda: _live(loader, teacher), criterion=recipe.training.calibration)

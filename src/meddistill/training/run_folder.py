@@ -82,6 +82,16 @@ class RunFolder:
         """Where the teacher's logits are stored, and how far they are from the live teacher's, JSON."""
         return self.root / "teacher-store.json"
 
+    @property
+    def exclusion(self) -> Path:
+        """Which cases of a transferal set were left out and by which rule, JSON."""
+        return self.root / "exclusion.json"
+
+    @property
+    def exclusion_table(self) -> Path:
+        """The numbers that the rules measured of each case, CSV."""
+        return self.root / "exclusion.csv"
+
     def scores(self, split: str = "test", branch: str | None = None) -> Path:
         """Per-case, per-class scores of `split`, CSV; with `branch` those of that branch of the student."""
         name = f"{split}-scores" if branch is None else f"{split}-scores-{branch}"
