@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -12,8 +12,11 @@ from meddistill.errors import ConfigError, TeacherError
 from meddistill.methods import Method
 from meddistill.models import ModelSpec
 from meddistill.teachers import BaseTeacher, Ensemble, Teacher, load_teacher
+from meddistill.teachers.joining import GivenWeights
 from meddistill.training.data import TaskData
 from meddistill.training.hardware import takes_bf16
+
+_FITTED = ("validation", "validation_per_class")
 
 
 def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> BaseTeacher | None:
@@ -41,7 +44,8 @@ def build_teacher(recipe: Recipe, spec: ModelSpec) -> BaseTeacher:
         teacher = _load(config, recipe, spec)
     else:
         members = [_load(member, recipe, spec) for member in config.members]
-        weights = None if isinstance(config.weights, str) else config.weights
+        fitted = config.weights in ("uniform", *_FITTED)
+        weights = None if fitted else cast("GivenWeights", config.weights)
         teacher = Ensemble(members, combine=config.combine, weights=weights)
     teacher.check_fits(num_classes=spec.num_classes, in_channels=spec.in_channels)
     return teacher
@@ -54,7 +58,7 @@ def weigh(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> None:
         TeacherError: there is no selection split, or no member scores above 0 on it.
     """
     config = recipe.teacher
-    if not isinstance(teacher, Ensemble) or config.weights not in ("validation", "validation_per_class"):
+    if not isinstance(teacher, Ensemble) or config.weights not in _FITTED:
         return
     if not data.split.cases.get("selection"):
         raise TeacherError(
