@@ -214,9 +214,10 @@ class TeacherSourceConfig(Section):
 class TeacherConfig(TeacherSourceConfig):
     """The teacher: one, with the keys of a member, or an ensemble of `members`.
 
-    Members are joined by `combine`, with `weights` that are equal, fitted to their scores on the selection
-    split (for each member, or for each member and class), or given: one number for each member, or for each
-    member one for each class. A teacher below the `floor` (Dice, or accuracy) is refused.
+    Members are joined by `combine`, with `weights` that are equal, found anew for each case by how sure each
+    member is of it (`confidence`), fitted to their scores on the selection split (for each member, or for
+    each member and class), or given: one number for each member, or for each member one for each class. A
+    teacher below the `floor` (Dice, or accuracy) is refused.
 
     `mode` says where the logits come from during training: `joint` computes them once per case and sends the
     stored maps through the same geometric change as the image; `replay` computes `views` augmented views of
@@ -231,9 +232,11 @@ class TeacherConfig(TeacherSourceConfig):
 
     members: list[TeacherSourceConfig] | None = Field(default=None, min_length=1)
     combine: Literal["probabilities", "logits"] = "probabilities"
-    weights: Literal["uniform", "validation", "validation_per_class"] | list[float] | list[list[float]] = (
-        "uniform"
-    )
+    weights: (
+        Literal["uniform", "confidence", "validation", "validation_per_class"]
+        | list[float]
+        | list[list[float]]
+    ) = "uniform"
     floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     mode: Literal["joint", "replay", "live"] = "joint"
     store: str | None = None

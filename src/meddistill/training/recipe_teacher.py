@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -16,9 +16,12 @@ from meddistill.errors import ConfigError, MedDistillError, TeacherError
 from meddistill.methods import Method, create_method
 from meddistill.models import ModelSpec
 from meddistill.teachers import BaseTeacher, Ensemble, Teacher, load_teacher
+from meddistill.teachers.joining import GivenWeights
 from meddistill.training.data import TaskData
 from meddistill.training.hardware import takes_bf16
 from meddistill.training.run_folder import RunFolder, read_json
+
+_FITTED = ("validation", "validation_per_class")
 
 
 def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> BaseTeacher | None:
@@ -46,7 +49,8 @@ def build_teacher(recipe: Recipe, spec: ModelSpec) -> BaseTeacher:
         teacher = _load(config, recipe, spec)
     else:
         members = [_load(member, recipe, spec) for member in config.members]
-        weights = None if isinstance(config.weights, str) else config.weights
+        fitted = config.weights in ("uniform", *_FITTED)
+        weights = None if fitted else cast("GivenWeights", config.weights)
         teacher = Ensemble(members, combine=config.combine, weights=weights)
     teacher.check_fits(num_classes=spec.num_classes, in_channels=spec.in_channels)
     return teacher
@@ -63,7 +67,7 @@ def weigh(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> None:
             some member no run with such a score.
     """
     config = recipe.teacher
-    if not isinstance(teacher, Ensemble) or config.weights not in ("validation", "validation_per_class"):
+    if not isinstance(teacher, Ensemble) or config.weights not in _FITTED:
         return
     if not (is_labelled(data.source) and create_method(**recipe.method).needs_labels):
         teacher.set_weights(recorded_weights(config))
