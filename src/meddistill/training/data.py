@@ -94,16 +94,22 @@ def divide(config: DataConfig, source: Source) -> Split:
     Raises:
         DataError: a list cannot be read or names unknown cases.
     """
+    wanted = config.splits
     root = Path(getattr(config.source, "root", "."))
     files: dict[str, Path | str] = {
         name: path if (path := Path(file)).is_file() else root / file
-        for name, file in (config.splits.files or {}).items()
+        for name, file in (wanted.files or {}).items()
     }
-    fractions = {str(name): share for name, share in (config.splits.fractions or {}).items()}
-    carve = {str(name): share for name, share in (config.splits.carve or {}).items()}
-    whole = source.volumes if isinstance(source, SliceSource) else source
+    fractions = {str(name): share for name, share in (wanted.fractions or {}).items()}
+    carve = {str(name): share for name, share in (wanted.carve or {}).items()}
     split = split_cases(
-        whole, files=files or None, fractions=fractions or None, carve=carve or None, seed=config.splits.seed
+        source.volumes if isinstance(source, SliceSource) else source,
+        files=files or None,
+        fractions=fractions or None,
+        part=None if wanted.part is None else (wanted.part.index, wanted.part.of),
+        carve=carve or None,
+        fraction=wanted.fraction,
+        seed=wanted.seed,
     )
     return source.split(split) if isinstance(source, SliceSource) else split
 
