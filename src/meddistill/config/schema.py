@@ -201,6 +201,17 @@ class DataConfig(Section):
         return tuple(self.patch or self.size or ())
 
 
+class FurtherTestConfig(Section):
+    """A further test set, scored after training by its name, at the size of the run's own data.
+
+    With `splits` its `test` split is scored, without them all its cases. It must have labels, and the classes
+    and channels of `data`.
+    """
+
+    source: SourceConfig
+    splits: SplitConfig | None = None
+
+
 class ModelConfig(Section):
     """A network of `create_model`."""
 
@@ -299,7 +310,11 @@ class StudyConfig(Section):
 
 
 class Recipe(Section):
-    """One training, and optionally the study it belongs to."""
+    """One training, and optionally the study it belongs to.
+
+    `tests` names further test sets, for example images of another hospital; they are scored after training,
+    beside the test split of `data` or instead of it.
+    """
 
     name: str
     seed: NotNegative = 0
@@ -308,4 +323,5 @@ class Recipe(Section):
     method: dict[str, Any]
     teacher: TeacherConfig = Field(default_factory=TeacherConfig)
     training: TrainingConfig
+    tests: dict[str, FurtherTestConfig] = Field(default_factory=dict)
     study: StudyConfig | None = None

@@ -45,13 +45,20 @@ from meddistill.training.supervision import check_files, describe_supervision, s
 from meddistill.training.volume_data import build_volumes
 
 
-def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) -> Source:
+def build_source(
+    config: SourceConfig, *, size: tuple[int, ...] = (128, 128), where: str = "data.source"
+) -> Source:
     """The source that a recipe names; a phantom is generated at `size`, the others keep their files' sizes.
+
+    Args:
+        config: a section of a recipe.
+        size: of a phantom.
+        where: the section's place in the recipe.
 
     Raises:
         DataError: the folder or file cannot be used.
     """
-    _check_there(config)
+    _check_there(config, where)
     if isinstance(config, FolderSourceConfig):
         return FolderSource(
             Path(config.root),
@@ -73,16 +80,16 @@ def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) ->
     if isinstance(config, PaletteSourceConfig):
         return PaletteSource(Path(config.root), Path(config.palette), channels=config.channels)
     if isinstance(config, VolumeOptions):
-        return build_volumes(config)
+        return build_volumes(config, where=where)
     return PhantomSource(config.cases, size=size, seed=config.seed, normal_fraction=config.normal_fraction)
 
 
-def _check_there(config: SourceConfig) -> None:
+def _check_there(config: SourceConfig, where: str) -> None:
     """Say which key of the recipe names something that does not exist."""
     for key in ("root", "file", "palette"):
         place = getattr(config, key, None)
         if place is not None and not Path(place).exists():
-            raise DataError(f"data.source.{key}: {place} does not exist; give yours by --data.source.{key}")
+            raise DataError(f"{where}.{key}: {place} does not exist; give yours by --{where}.{key}")
 
 
 def divide(config: DataConfig, source: Source) -> Split:
