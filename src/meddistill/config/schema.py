@@ -131,16 +131,31 @@ SourceConfig = Annotated[
 ]
 
 
+class PartConfig(Section):
+    """One of `of` disjoint parts of the groups of the training split, counted from 0.
+
+    Parts are balanced by stratum and drawn by `splits.seed`; together they are the whole split, so that each
+    can stand for the data of one hospital.
+    """
+
+    index: NotNegative
+    of: Annotated[int, Field(ge=2)]
+
+
 class SplitConfig(Section):
     """How cases are divided: by JSON lists, by the source's own column, or by fractions.
 
-    `carve` cuts further splits out of `train`, as fractions of its groups. Lists are looked for as given,
-    then below the root of the source.
+    `part` narrows `train` to a part of its groups, then `carve` cuts further splits out of it, as fractions
+    of its groups. `fraction` is the share of the groups of each split but `test` whose labels are used, at
+    least one; a smaller one is a part of a larger one. Lists are looked for as given, then below the root of
+    the source. Images without labels need none of this: all of them are training cases.
     """
 
     files: dict[Literal["train", "selection", "calibration", "test"], str] | None = None
     fractions: dict[Literal["train", "selection", "calibration", "test"], Fraction] | None = None
+    part: PartConfig | None = None
     carve: dict[Literal["selection", "calibration"], Fraction] | None = None
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     seed: NotNegative = 0
 
 
@@ -184,6 +199,17 @@ class DataConfig(Section):
     def shape(self) -> tuple[int, ...]:
         """Spatial size of what the network sees in training."""
         return tuple(self.patch or self.size or ())
+
+
+class FurtherTestConfig(Section):
+    """A further test set, scored after training by its name, at the size of the run's own data.
+
+    With `splits` its `test` split is scored, without them all its cases. It must have labels, and the classes
+    and channels of `data`.
+    """
+
+    source: SourceConfig
+    splits: SplitConfig | None = None
 
 
 class ModelConfig(Section):
@@ -287,7 +313,11 @@ class StudyConfig(Section):
 
 
 class Recipe(Section):
-    """One training, and optionally the study it belongs to."""
+    """One training, and optionally the study it belongs to.
+
+    `tests` names further test sets, for example images of another hospital; they are scored after training,
+    beside the test split of `data` or instead of it.
+    """
 
     name: str
     seed: NotNegative = 0
@@ -296,4 +326,5 @@ class Recipe(Section):
     method: dict[str, Any]
     teacher: TeacherConfig = Field(default_factory=TeacherConfig)
     training: TrainingConfig
+    tests: dict[str, FurtherTestConfig] = Field(default_factory=dict)
     study: StudyConfig | None = None

@@ -50,13 +50,20 @@ UNREAD = frozenset({"train", "selection", "calibration"})
 """The splits whose labels are not read by a method that needs none."""
 
 
-def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) -> Source:
+def build_source(
+    config: SourceConfig, *, size: tuple[int, ...] = (128, 128), where: str = "data.source"
+) -> Source:
     """The source that a recipe names; a phantom is generated at `size`, the others keep their files' sizes.
+
+    Args:
+        config: a section of a recipe.
+        size: of a phantom.
+        where: the section's place in the recipe.
 
     Raises:
         DataError: the folder or file cannot be used.
     """
-    _check_there(config)
+    _check_there(config, where)
     if isinstance(config, FolderSourceConfig):
         return FolderSource(
             Path(config.root),
@@ -78,16 +85,16 @@ def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) ->
     if isinstance(config, PaletteSourceConfig):
         return PaletteSource(Path(config.root), Path(config.palette), channels=config.channels)
     if isinstance(config, VolumeOptions):
-        return build_volumes(config)
+        return build_volumes(config, where=where)
     return PhantomSource(config.cases, size=size, seed=config.seed, normal_fraction=config.normal_fraction)
 
 
-def _check_there(config: SourceConfig) -> None:
+def _check_there(config: SourceConfig, where: str) -> None:
     """Say which key of the recipe names something that does not exist."""
     for key in ("root", "file", "palette"):
         place = getattr(config, key, None)
         if place is not None and not Path(place).exists():
-            raise DataError(f"data.source.{key}: {place} does not exist; give yours by --data.source.{key}")
+            raise DataError(f"{where}.{key}: {place} does not exist; give yours by --{where}.{key}")
 
 
 def divide(config: DataConfig, source: Source) -> Split:
@@ -99,16 +106,22 @@ def divide(config: DataConfig, source: Source) -> Split:
     Raises:
         DataError: a list cannot be read or names unknown cases.
     """
+    wanted = config.splits
     root = Path(getattr(config.source, "root", "."))
     files: dict[str, Path | str] = {
         name: path if (path := Path(file)).is_file() else root / file
-        for name, file in (config.splits.files or {}).items()
+        for name, file in (wanted.files or {}).items()
     }
-    fractions = {str(name): share for name, share in (config.splits.fractions or {}).items()}
-    carve = {str(name): share for name, share in (config.splits.carve or {}).items()}
-    whole = source.volumes if isinstance(source, SliceSource) else source
+    fractions = {str(name): share for name, share in (wanted.fractions or {}).items()}
+    carve = {str(name): share for name, share in (wanted.carve or {}).items()}
     split = split_cases(
-        whole, files=files or None, fractions=fractions or None, carve=carve or None, seed=config.splits.seed
+        source.volumes if isinstance(source, SliceSource) else source,
+        files=files or None,
+        fractions=fractions or None,
+        part=None if wanted.part is None else (wanted.part.index, wanted.part.of),
+        carve=carve or None,
+        fraction=wanted.fraction,
+        seed=wanted.seed,
     )
     return source.split(split) if isinstance(source, SliceSource) else split
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import lightning as L
@@ -21,11 +21,14 @@ from meddistill.training.callbacks import EpochProgress, Recorder, restore_torch
 from meddistill.training.claim import (
     already_done,
     check_same_split,
+    check_same_test,
     check_writable,
     claimed,
     is_first_process,
 )
 from meddistill.training.compiling import compile_errors
+from meddistill.training.data import TaskData
+from meddistill.training.further_tests import describe_tests, find_tests, scored_cases
 from meddistill.training.hardware import describe
 from meddistill.training.launcher import make_trainer
 from meddistill.training.member_storing import StoredMembers
@@ -76,6 +79,7 @@ def fit(
         return folder
     check_writable(folder.root)
     task = assemble(recipe)
+    tests = find_tests(recipe, task.spec, task.data)
     tuning = None
     if auto_tune is not None and not folder.config.exists():
         tuning = tune(recipe, auto_tune, say=_tell)
@@ -93,9 +97,11 @@ def fit(
     module = task.module(live=prepared.stored is None)
     with claimed(folder) if is_first_process() else contextlib.nullcontext():
         if is_first_process() and resumed is None:
-            _begin(folder, task, prepared, tuning)
+            _begin(folder, task, prepared, tuning, tests)
         if resumed is not None:
             check_same_split(folder, task.data)
+            for name, data in tests.items():
+                check_same_test(folder, name, data)
             recorder.load_state_dict(resumed["callbacks"][recorder.state_key])
         if not recorder.exhausted:
             checkpoint = folder.checkpoint if resumed is not None else None
@@ -110,7 +116,13 @@ def _tell(words: str) -> None:
     print(f"auto-tune: {words}", file=sys.stderr, flush=True)
 
 
-def _begin(folder: RunFolder, task: Assembly, prepared: Prepared, tuning: Tuning | None) -> None:
+def _begin(
+    folder: RunFolder,
+    task: Assembly,
+    prepared: Prepared,
+    tuning: Tuning | None,
+    tests: Mapping[str, TaskData],
+) -> None:
     """Write what is known before the first step: the config first, so that a killed run can be resumed.
 
     Only the tuning comes before, because without it the config would be another than the recipe.
@@ -127,6 +139,8 @@ def _begin(folder: RunFolder, task: Assembly, prepared: Prepared, tuning: Tuning
             "split_note": data.split.note,
             "split_counts": {name: len(cases) for name, cases in data.split.cases.items()},
             "split_cases": {name: [case.id for case in cases] for name, cases in data.split.cases.items()},
+            "tests": describe_tests(tests),
+            "scored": list(scored_cases(data, tests)),
             **data.describe_supervision(),
             **describe_transfer(data),
         },

@@ -110,6 +110,19 @@ class RunFolder:
         """The self-contained page."""
         return self.root / "report.html"
 
+    def scored_cases(self) -> dict[str, list[str]]:
+        """The case ids of each set that is scored after training: the test split, then further test sets.
+
+        A run whose `environment.json` is missing is taken to have a test split.
+
+        Raises:
+            RunError: `environment.json` is damaged.
+        """
+        known = read_json(self.environment) if self.environment.exists() else {"split_cases": {"test": [""]}}
+        own = known["split_cases"].get("test", [])
+        names = known.get("scored", ["test"] if own else [])
+        return {name: own if name == "test" else known["tests"][name]["cases"] for name in names}
+
     def read_state(self) -> dict[str, Any]:
         """The content of `state.json`; `{}` when the run has not started."""
         return read_json(self.state) if self.state.exists() else {}

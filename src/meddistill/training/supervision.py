@@ -8,7 +8,7 @@ from typing import Any
 from meddistill.config import SupervisionConfig
 from meddistill.data.cache import CaseCache
 from meddistill.data.case import Source, Split, is_labelled
-from meddistill.data.splits import group_of
+from meddistill.data.grouping import group_of
 from meddistill.data.supervision import Supervision, draw_full_groups
 from meddistill.data.weak import WeakFile, WeakSource, create_weak_label
 from meddistill.data.weak.share import count_pixels
