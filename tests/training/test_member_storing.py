@@ -82,6 +82,15 @@ def test_the_stacked_and_the_joined_logits_are_those_of_the_live_ensemble(tmp_pa
     torch.testing.assert_close(joined, expected, atol=3e-4, rtol=0)
 
 
+@pytest.mark.parametrize("combine", ["probabilities", "logits"])
+@pytest.mark.parametrize("weights", ["uniform", "confidence", [[1.0, 3.0], [2.0, 1.0]]])
+def test_members_are_joined_as_the_live_ensemble_joins_them(tmp_path, teacher_run, weights, combine):
+    task, stored = stored_of(recipe_of(*pair(teacher_run), weights=weights, combine=combine), tmp_path)
+    joined = stored.of_images(tuple(task.data.cases("train"))).read([(0, n) for n in range(4)])
+    live = task.teacher(images(task))
+    torch.testing.assert_close(joined.softmax(1), live.softmax(1), atol=5e-4, rtol=0)
+
+
 def test_each_member_has_the_store_that_it_has_alone(tmp_path, teacher_run):
     _, together = stored_of(recipe_of(*pair(teacher_run)), tmp_path)
     alone = tiny_recipe(method={"name": "distillation"}, teacher={"path": str(teacher_run.root)})

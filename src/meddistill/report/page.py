@@ -9,6 +9,7 @@ from typing import Any
 
 from meddistill.files import write_text
 from meddistill.report import figures
+from meddistill.report.excluded import exclusion_view
 from meddistill.report.numbers import (
     ABSENT,
     duration,
@@ -95,6 +96,7 @@ def run_page(content: RunContent) -> str:
         branches=branch_rows(content.summary),
         dice_picture=figures.dice_by_case(content.scores),
         curves=_curves(content),
+        exclusion=exclusion_view(content.exclusion, content.environment),
         pacing=figures.pacing_curve(content.history),
         history=history_table(content.history),
         reliability=_reliability(content),

@@ -87,7 +87,8 @@ class RunContent:
     Args:
         root: the run folder.
         config_text: `config.yaml` as it stands.
-        config, environment, state, model, calibration, teacher, teacher_store, summary: the parsed mappings.
+        config, environment, state, model, calibration, teacher, teacher_store, exclusion, summary: the parsed
+            mappings.
         history: columns of the training history.
         scores: rows of the per-case table, as text.
         gallery: the cases to show, or None.
@@ -105,6 +106,7 @@ class RunContent:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     teacher: Mapping[str, Any] = field(default_factory=dict)
     teacher_store: Mapping[str, Any] = field(default_factory=dict)
+    exclusion: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=dict)
     scores: tuple[Mapping[str, str], ...] = ()
@@ -160,6 +162,7 @@ def read_run(run: RunFolder) -> RunContent:
         calibration=part(run.calibration, _json_mapping, {}),
         teacher=part(run.teacher_check, _json_mapping, {}),
         teacher_store=part(run.teacher_store, _json_mapping, {}),
+        exclusion=part(run.exclusion, _json_mapping, {}),
         history=part(run.history, _columns, {}, "there are no training curves"),
     )
     first, *others = [scored(name) for name in _set_names(run)]
