@@ -145,8 +145,18 @@ def annotate(
     recipe: RecipeArgument,
     out: OutOption,
     row: RowOption = None,
-    split: Annotated[list[str], typer.Option(help="Splits to annotate; repeat it for several.")] = ["train"],  # noqa: B006
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Splits to annotate; repeat it for several.  [default: train; of a method that needs no "
+            "labels also selection]"
+        ),
+    ] = None,
     shard: Annotated[str, typer.Option(help="Only part i of n, as i/n; all parts fill one store.")] = "1/1",
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Also make a data folder here: images, masks, soft masks and what was left out."),
+    ] = None,
     teacher_floor: FloorOption = None,  # noqa: ARG001 - read by `_overrides`
 ) -> None:
     """Run the recipe's teacher once per case and store its logits for trainings to come.
@@ -161,14 +171,15 @@ def annotate(
     from meddistill.teachers.annotate import Shard
     from meddistill.training.annotation import annotate_recipe
 
-    done, stored = annotate_recipe(
-        checked, out, splits=split, shard=Shard.parse(shard), say=partial(print, flush=True)
-    )
-    if stored is None:
-        print(f"{done}; other parts are missing")
+    say = partial(print, flush=True)
+    found = annotate_recipe(checked, out, splits=split or (), shard=Shard.parse(shard), masks=masks, say=say)
+    if found.stored is None:
+        print(f"{found.done}; other parts are missing")
     else:
-        print(stored)
+        print(found.stored)
     print(f"teacher store: {out}")
+    if found.exclusion is not None:
+        print(f"{found.exclusion.summary()}\nmasks: {masks}")
 
 
 @app.command()

@@ -215,6 +215,10 @@ class TaskData:
         whole = self._sets[split].cache
         self._narrowed[split] = CaseDataset(whole.narrowed(kept, labels))
 
+    def whole(self) -> TaskData:
+        """The same data with all cases and with the labels of their source, where these are read."""
+        return replace(self, _narrowed={})
+
     def left_out(self) -> dict[str, list[str]]:
         """Ids of the cases that each narrowed split lacks."""
         kept = {split: self.cases(split) for split in self._narrowed}

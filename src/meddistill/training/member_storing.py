@@ -92,7 +92,7 @@ def stores_for(
     """
     if recipe.teacher.mode == "live" or not wants_members(method):
         return store_for(recipe, data, teacher, stores, splits=splits)
-    below = members_folder(recipe, stores)
+    below = members_folder(Path(recipe.teacher.store) if recipe.teacher.store else stores)
     parts = []
     for member in teacher.teachers:
         described = describe_store(recipe, data, member, splits)
@@ -111,17 +111,15 @@ def gathered(teacher: BaseTeacher, parts: Sequence[Stored], method: Method) -> S
     )
 
 
-def members_folder(recipe: Recipe, stores: Path) -> Path:
-    """Below which folder the stores of the members lie.
+def members_folder(below: Path) -> Path:
+    """The folder, if the stores of members can lie in it.
 
     Raises:
-        TeacherError: the recipe names a folder that is a store itself.
+        TeacherError: it is a store itself.
     """
-    below = Path(recipe.teacher.store) if recipe.teacher.store else stores
     if (below / MANIFEST).is_file():
         raise TeacherError(
-            f"teacher.store {below} is one store, but here each member of the ensemble has its own below "
-            "that folder; leave teacher.store out, or give a folder that `meddistill annotate` made of this "
-            "recipe"
+            f"{below} is one store, but here each member of the ensemble has its own below the folder; give "
+            "another one, which `meddistill annotate` can fill from this recipe"
         )
     return below

@@ -24,7 +24,7 @@ from meddistill.training.data import TaskData
 from meddistill.training.member_storing import StoredMembers, stores_for
 from meddistill.training.recipe_teacher import weigh
 from meddistill.training.storing import Stored, sample_logits
-from meddistill.training.transfer import annotated
+from meddistill.training.transfer import Teaching, annotated
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,11 @@ def prepare(task: Assembly, stores: Path, *, say: Callable[[str], None] | None =
 
 def answered(task: Assembly, stores: Path) -> tuple[Stored | StoredMembers | None, Exclusion | None]:
     """The stored answers of the teacher, and what was left out where its masks stand for labels."""
-    assert task.teacher is not None
-    if not task.method.needs_labels:
-        return annotated(task, stores)
-    return stores_for(task.recipe, task.data, task.teacher, stores, method=task.method), None
+    recipe, data, method, teacher = task.recipe, task.data, task.method, task.teacher
+    assert teacher is not None
+    if not method.needs_labels:
+        return annotated(Teaching(recipe, data, method, teacher), stores)
+    return stores_for(recipe, data, teacher, stores, method=method), None
 
 
 def rehearse(task: Assembly) -> TeacherLogits | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from meddistill.config import Recipe
 from meddistill.data.dataset import as_float
 from meddistill.data.rows import RowFile
 from meddistill.errors import ConfigError, DataError
@@ -18,7 +20,6 @@ from meddistill.files import write_json, write_text
 from meddistill.methods import Method
 from meddistill.progress import progress
 from meddistill.teachers.base import BaseTeacher
-from meddistill.training.assembly import Assembly
 from meddistill.training.data import TaskData
 from meddistill.training.member_storing import StoredMembers, stores_for, wants_members
 from meddistill.training.run_folder import RunFolder
@@ -29,6 +30,23 @@ LEARNT = ("train", "selection")
 
 AGREEMENT = "agreement with the teacher"
 """What the Dice on a selection split of pseudo-labels measures."""
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """Who teaches what, and by which method.
+
+    Args:
+        recipe: says how, and the batch size.
+        data: decoded where it is asked; its splits are narrowed.
+        method: its rules exclude.
+        teacher: on the device where it computes.
+    """
+
+    recipe: Recipe
+    data: TaskData
+    method: Method
+    teacher: BaseTeacher
 
 
 def learnt_splits(data: TaskData) -> tuple[str, ...]:
@@ -51,14 +69,14 @@ def check_rules(method: Method, teacher: BaseTeacher) -> None:
             )
 
 
-def annotated(task: Assembly, stores: Path) -> tuple[Stored | StoredMembers | None, Exclusion]:
+def annotated(task: Teaching, stores: Path) -> tuple[Stored | StoredMembers | None, Exclusion]:
     """Let the teachers answer, leave out what the rules exclude, and label the rest with the likeliest class.
 
     In mode `joint` the answers are stored first, of all cases. In the modes `live` and `replay` they are
     looked at once without being stored; then `replay` stores the views of the cases that are kept.
 
     Args:
-        task: ready for its first step; its data are narrowed.
+        task: the teaching of one training.
         stores: folder below which stores are kept by key when the recipe names none.
 
     Returns:
@@ -69,30 +87,30 @@ def annotated(task: Assembly, stores: Path) -> tuple[Stored | StoredMembers | No
         TeacherError: the store does not fit.
         ConfigError: a rule does not fit the teachers.
     """
-    recipe, data, method, teacher = task.recipe, task.data, task.method, _teacher(task)
+    recipe, data, method, teacher = task.recipe, task.data, task.method, task.teacher
     check_rules(method, teacher)
     joint = recipe.teacher.mode == "joint"
     stored = None
     if joint:
         stored = stores_for(recipe, data, teacher, stores, method=method, splits=learnt_splits(data))
-    found = choose_cases(task, stored)
+    found = choose_cases(task, stored, learnt_splits(data))
     if not joint:
         stored = stores_for(recipe, data, teacher, stores, method=method)
     return stored, found
 
 
-def choose_cases(task: Assembly, stored: Stored | StoredMembers | None) -> Exclusion:
+def choose_cases(task: Teaching, stored: Stored | StoredMembers | None, splits: Sequence[str]) -> Exclusion:
     """Measure the rules batch by batch, exclude, and narrow the data to what is kept.
 
     Args:
-        task: its training and selection split are narrowed.
+        task: its data are narrowed.
         stored: where the answers are; None asks the teacher.
+        splits: whose cases are looked at together.
 
     Raises:
         DataError: no case is left, or none of a split.
     """
     data, rules = task.data, task.method.rules
-    splits = learnt_splits(data)
     labels, rows = {}, []
     for split in splits:
         labels[split], measured = _measure(task, stored, split)
@@ -115,7 +133,7 @@ def choose_cases(task: Assembly, stored: Stored | StoredMembers | None) -> Exclu
 
 
 def _measure(
-    task: Assembly, stored: Stored | StoredMembers | None, split: str
+    task: Teaching, stored: Stored | StoredMembers | None, split: str
 ) -> tuple[RowFile, list[Tensor]]:
     """The likeliest class of each pixel of a split, and for each rule the numbers (N, C)."""
     cache, rules = task.data.dataset(split).cache, task.method.rules
@@ -131,11 +149,11 @@ def _measure(
 
 
 def _answers(
-    task: Assembly, stored: Stored | StoredMembers | None, split: str
+    task: Teaching, stored: Stored | StoredMembers | None, split: str
 ) -> Iterator[tuple[int, Answers]]:
     """What the teachers say about a split, batch by batch, with the position of each batch's first case."""
     members = wants_members(task.method)
-    read, join = _reader(task, stored, split, members=members), _teacher(task).joiner()
+    read, join = reader(task, stored, split, members=members), task.teacher.joiner()
     cases, size = len(task.data.dataset(split)), task.recipe.training.batch_size
     for start in range(0, cases, size):
         logits = read(range(start, min(start + size, cases)))
@@ -146,8 +164,8 @@ def _answers(
             yield start, Answers(logits.softmax(1))
 
 
-def _reader(
-    task: Assembly, stored: Stored | StoredMembers | None, split: str, *, members: bool
+def reader(
+    task: Teaching, stored: Stored | StoredMembers | None, split: str, *, members: bool
 ) -> Callable[[Sequence[int]], Tensor]:
     """Gives the logits of some positions: (B, K, *S), or with `members` (B, M, K, *S)."""
     cases, cache = tuple(task.data.cases(split)), task.data.dataset(split).cache
@@ -156,18 +174,13 @@ def _reader(
         logits = both or stored.of_images(cases)
         assert logits is not None
         return lambda positions: logits.read([(0, position) for position in positions])
-    teacher = _teacher(task)
+    teacher = task.teacher
     ask: Callable[[Tensor], Tensor] = teacher.answers if members else teacher
 
     def answer(positions: Sequence[int]) -> Tensor:
         return ask(as_float(cache.images.read(positions)).to(teacher.device)).cpu()
 
     return answer
-
-
-def _teacher(task: Assembly) -> BaseTeacher:
-    assert task.teacher is not None
-    return task.teacher
 
 
 def write_exclusion(folder: RunFolder, data: TaskData, found: Exclusion) -> None:
