@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from meddistill.errors import ConfigError
+from meddistill.exclusion.balance import ClassBalance
 from meddistill.exclusion.base import Answers, Rule
+from meddistill.exclusion.disagreement import Disagreement, disagreement
+from meddistill.exclusion.dominant import Dominant, dominant_class
+from meddistill.exclusion.dynamic_threshold import DynamicThreshold
 from meddistill.exclusion.entropy import GreyLevelEntropy, PixelEntropy, grey_level_entropy, pixel_entropy
 from meddistill.exclusion.outcome import Exclusion, RuleCount, exclude
 from meddistill.exclusion.pixels import TargetPixels, target_pixels
@@ -16,6 +20,9 @@ RULES: dict[str, Callable[..., Rule]] = {
     "target_pixels": TargetPixels,
     "grey_level_entropy": GreyLevelEntropy,
     "pixel_entropy": PixelEntropy,
+    "disagreement": Disagreement,
+    "class_balance": ClassBalance,
+    "dynamic_threshold": DynamicThreshold,
 }
 """The rules that a recipe can name."""
 
@@ -75,6 +82,10 @@ def _from_entry(entry: Any) -> Rule:
 __all__ = [
     "RULES",
     "Answers",
+    "ClassBalance",
+    "Disagreement",
+    "Dominant",
+    "DynamicThreshold",
     "Exclusion",
     "GreyLevelEntropy",
     "PixelEntropy",
@@ -83,6 +94,8 @@ __all__ = [
     "TargetPixels",
     "create_rule",
     "create_rules",
+    "disagreement",
+    "dominant_class",
     "exclude",
     "grey_level_entropy",
     "pixel_entropy",

@@ -43,7 +43,8 @@ def grey_level_entropy(probabilities: Tensor) -> Tensor:
     counts = torch.zeros(len(levels), LEVELS, device=levels.device, dtype=torch.float64)
     counts.scatter_add_(1, levels, counts.new_ones(()).expand(levels.shape))
     share = counts / levels.shape[1]
-    return (torch.special.entr(share).sum(1) / math.log(2)).float()
+    bits: Tensor = torch.special.entr(share).sum(1) / math.log(2)
+    return bits.float()
 
 
 def pixel_entropy(probabilities: Tensor) -> Tensor:
@@ -59,8 +60,8 @@ def pixel_entropy(probabilities: Tensor) -> Tensor:
         >>> pixel_entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
         tensor([1., 0.])
     """
-    bits = torch.special.entr(check_classes(probabilities).clamp(0, 1)).sum(1) / math.log(2)
-    return bits.reshape(len(bits), -1).mean(1)
+    bits: Tensor = torch.special.entr(check_classes(probabilities).clamp(0, 1)).sum(1) / math.log(2)
+    return bits.unsqueeze(-1).flatten(1).mean(1)
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from meddistill.errors import ConfigError
 from meddistill.exclusion import GreyLevelEntropy, Rule, TargetPixels, create_rules
-from meddistill.losses import soft_cross_entropy, soft_target_dice_loss
+from meddistill.losses import masked_mean, soft_cross_entropy, soft_target_dice_loss
 from meddistill.losses.checks import check_choice, wide
-from meddistill.methods.base import Batch, Method
+from meddistill.methods.base import Batch, Context, Method
 from meddistill.methods.checks import require_teacher
+from meddistill.methods.selection import DynamicSelection
 from meddistill.methods.terms import check_weights
+from meddistill.registry import build
 
 Target = Literal["soft", "hard"]
 
@@ -36,6 +38,8 @@ class PseudoLabelTransfer(Method):
         bce: weight of the cross-entropy.
         dice: weight of the soft Dice.
         exclude: rules in the order in which they apply, each a `Rule` or a mapping with its name and options.
+        dynamic: None to learn from every case that is left, or the options of `DynamicSelection` to learn in
+            each epoch from those that are confident enough for their class.
 
     Raises:
         ConfigError: an option is out of range or unknown, or both weights are 0.
@@ -58,6 +62,7 @@ class PseudoLabelTransfer(Method):
     bce: float = 1.0
     dice: float = 1.0
     exclude: Sequence[Rule | Mapping[str, Any]] = (TargetPixels(), GreyLevelEntropy())
+    dynamic: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_choice("target", self.target, ("soft", "hard"))
@@ -65,6 +70,17 @@ class PseudoLabelTransfer(Method):
         if not self.bce and not self.dice:
             raise ConfigError("bce and dice are both 0; give one of them a weight above 0")
         self.rules = create_rules(self.exclude)
+        self._selection = None if self.dynamic is None else _selection(self.dynamic)
+
+    def prepare(self, context: Context) -> None:
+        """Begin the selection anew, for a training of this length."""
+        if self._selection is not None:
+            self._selection.prepare(context.epochs)
+
+    def on_epoch_start(self, epoch: int) -> None:
+        """Move the selection to `epoch`."""
+        if self._selection is not None:
+            self._selection.on_epoch_start(epoch)
 
     def __call__(
         self,
@@ -83,9 +99,13 @@ class PseudoLabelTransfer(Method):
             ValueError: shapes disagree, or there are no teacher logits.
             TeacherError: the teacher has another number of classes.
         """
-        mask = self.mask(require_teacher(student_logits, teacher_logits))
-        bce = soft_cross_entropy(student_logits, mask).mean()
-        dice = soft_target_dice_loss(student_logits, mask).mean()
+        teacher = require_teacher(student_logits, teacher_logits)
+        mask = self.mask(teacher)
+        bce = soft_cross_entropy(student_logits, mask).unsqueeze(-1).flatten(1).mean(1)
+        dice = soft_target_dice_loss(student_logits, mask)
+        weight = self._weigh(student_logits, teacher).to(bce.dtype)
+        every = torch.ones_like(weight, dtype=torch.bool)
+        bce, dice = (masked_mean(term, weight, every, normalise="selected") for term in (bce, dice))
         return {"loss": self.bce * bce + self.dice * dice, "bce": bce.detach(), "dice": dice.detach()}
 
     def mask(self, teacher_logits: Tensor) -> Tensor:
@@ -93,5 +113,29 @@ class PseudoLabelTransfer(Method):
         probabilities = wide(teacher_logits).softmax(1)
         if self.target == "soft":
             return probabilities
-        chosen = F.one_hot(probabilities.argmax(1), probabilities.shape[1])
-        return chosen.movedim(-1, 1).to(probabilities.dtype)
+        return torch.zeros_like(probabilities).scatter(1, probabilities.argmax(1, keepdim=True), 1.0)
+
+    def status(self) -> Mapping[str, float]:
+        """With `dynamic`: `kept`, the share of the cases selected in this epoch, and `teacher_share`."""
+        return {} if self._selection is None else self._selection.status()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the selection has counted."""
+        return {} if self._selection is None else {"selection": self._selection.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        if self._selection is not None:
+            self._selection.load_state_dict(state["selection"])
+
+    def _weigh(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        if self._selection is None:
+            return student_logits.new_ones(len(student_logits), dtype=torch.float32)
+        return self._selection.weigh(student_logits, teacher_logits)
+
+
+def _selection(options: Any) -> DynamicSelection:
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"dynamic must be null or a mapping such as {{tau: 0.95}}, got {options!r}")
+    made: DynamicSelection = build("selection", "dynamic", {"dynamic": DynamicSelection}, dict(options))
+    return made

@@ -12,6 +12,7 @@ _METHODS = {
     "supervised": "labels alone",
     "distillation": "knowledge distillation",
     "paced": "paced distillation",
+    "pseudo_label_transfer": "transfer through teachers' masks",
 }
 """Words for the names of methods; another name is shown as it is."""
 

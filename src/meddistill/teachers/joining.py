@@ -150,9 +150,9 @@ def member_confidence(logits: Tensor, known: Tensor) -> Tensor:
         tensor([[0.0000],
                 [0.4183]])
     """
-    entropy = torch.special.entr(logits.softmax(2)).sum(2)
+    entropy: Tensor = torch.special.entr(logits.softmax(2)).sum(2)
     most = known.sum(1).clamp(min=2).to(logits.dtype).log()
-    return (1 - entropy.reshape(*logits.shape[:2], -1).mean(2) / most[:, None]).clamp(0, 1)
+    return (1 - entropy.unsqueeze(-1).flatten(2).mean(2) / most[:, None]).clamp(0, 1)
 
 
 def confidence_table(logits: Tensor, known: Tensor) -> Tensor:
