@@ -83,5 +83,8 @@ class TargetPixels(Rule):
         """The largest target, and an alpha that keeps it."""
         most = float(measured[:, 0].max())
         if not most:
-            return "every mask is empty: check what the teachers say about these images, and teacher.floor"
+            return (
+                "every mask is empty: check what the teachers say about these images (their mean, std and "
+                "class_map)"
+            )
         return f"the largest target has {most:.0f} pixels; lower alpha to {not_above(most):g} or less"

@@ -79,7 +79,8 @@ def annotate_recipe(
         refuse_existing(Path(masks))
         check_writable(Path(masks))
     weigh(recipe, task.data, task.teacher)
-    if task.data.split.cases.get("selection") or recipe.teacher.floor is not None:
+    labels = task.data.has_labels("train")
+    if task.data.split.cases.get("selection") or recipe.teacher.floor is not None or not labels:
         check_teacher(recipe, task.data, task.teacher, say=say)
     done, stored = _annotate(task, Path(out), splits, shard)
     if masks is None or stored is None:

@@ -148,7 +148,8 @@ def check_teacher(
         The scores, and what the teacher is; None where the data have no labels.
 
     Raises:
-        TeacherError: the teacher is below `teacher.floor`, or there are no labels to compare with it.
+        TeacherError: the teacher is below `teacher.floor`, cannot answer, or there are no labels to compare
+            with it.
     """
     held_out = "selection" if data.split.cases.get("selection") else "train"
     if not data.has_labels(held_out):
@@ -157,6 +158,7 @@ def check_teacher(
                 "teacher.floor: no labels of these images are read, so the teacher cannot be scored on them; "
                 "leave it out (a teacher is scored by the run that trained it)"
             )
+        _try(teacher, data)
         if say is not None and is_first_process():
             say(f"teacher {teacher.name}: not scored, because no labels of these images are read")
         return None
@@ -165,6 +167,17 @@ def check_teacher(
     if say is not None and is_first_process():
         say(check.summary(held_out))
     return {"split": held_out, **check.to_json(), **described(teacher)}
+
+
+def _try(teacher: BaseTeacher, data: TaskData) -> None:
+    """Ask a teacher that cannot be scored for one answer, so that one that cannot give any is found here.
+
+    Raises:
+        TeacherError: it cannot take the image, or its answer is not finite.
+    """
+    image = data.dataset("train")[0]["image"].to(teacher.device)
+    if not bool(teacher(image).isfinite().all()):
+        raise TeacherError(f"teacher {teacher.name!r} answers with NaN or infinity; its weights are broken")
 
 
 def described(teacher: BaseTeacher) -> dict[str, Any]:

@@ -121,7 +121,8 @@ class FolderSource(FlatImages):
         bare = [path for name, path in sorted(images.items()) if name not in masks]
         if bare and self.unlabelled == "refuse":
             raise DataError(
-                f"image without mask: {listed(bare)}; add <name>_mask.png or move the image elsewhere"
+                f"image without mask: {listed(bare)}; add <name>_mask.png, move the image elsewhere, or give "
+                "kind images where no labels are needed"
             )
 
 
