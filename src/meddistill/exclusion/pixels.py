@@ -35,7 +35,7 @@ def target_pixels(probabilities: Tensor) -> Tensor:
         >>> target_pixels(torch.stack([1 - foreground, foreground], dim=1))
         tensor([16384.])
     """
-    found = check_maps(probabilities, TargetPixels.name).argmax(1).flatten(1)
+    found = check_maps(probabilities, TargetPixels.name).max(1).indices.flatten(1)
     return (found != 0).sum(1) * (REFERENCE_PIXELS / found.shape[1])
 
 

@@ -95,7 +95,7 @@ def _write_case(folder: Path, data: TaskData, case: Case, logits: Tensor) -> dic
     image = _write_image(folder, data, case)
     size = original_size(case.image or image)
     whole = F.interpolate(logits[None], size=size, mode="bilinear")[0]
-    labels, probabilities = whole.argmax(0).numpy().astype(np.uint8), whole.softmax(0).numpy()
+    labels, probabilities = whole.max(0).indices.numpy().astype(np.uint8), whole.softmax(0).numpy()
     mask = _inside(folder, "masks", case.id, ".png")
     if len(whole) == 2:
         _save(labels * 255, mask)
