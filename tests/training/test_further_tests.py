@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 
+import nibabel
 import numpy as np
 import pytest
 import yaml
 
 from meddistill.cli import run
-from meddistill.config.load import check_recipe, merge
+from meddistill.config.load import check_recipe, load_recipe, merge
 from meddistill.errors import ConfigError, DataError, RunError
 from meddistill.evaluation import ScoreTable
 from meddistill.report import write_report
@@ -359,3 +360,54 @@ def test_find_test_takes_the_students_word(root):
     recipe = tiny_recipe(tests={"far": folder_set(root)})
     spec = student_spec(recipe, TaskData.from_config(recipe.data))
     assert find_test(recipe, "far", spec).num_classes == 2
+
+
+def test_a_student_of_slices_is_scored_on_volumes_of_another_folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for place, count in (("own", 4), ("far", 2)):
+        for number in range(count):
+            label = np.zeros((16, 14, 3), np.uint8)
+            label[3:9, 4:10, :2] = 1
+            image = label * 500.0 + rng.normal(0, 50, label.shape)
+            for folder, values in (("images", image.astype(np.float32)), ("labels", label)):
+                (tmp_path / place / folder).mkdir(parents=True, exist_ok=True)
+                file = tmp_path / place / folder / f"p{number}.nii.gz"
+                nibabel.save(nibabel.Nifti1Image(values, np.diag([1, 1, 4, 1])), file)
+
+    def volumes(place, **more):
+        source = {"kind": "volumes", "root": str(tmp_path / place), "classes": {"background": 0, "organ": 1}}
+        return {"source": source | more}
+
+    mapping = without_test(tests={"far": volumes("far", slices=True)}, training={"epochs": 1})
+    mapping["data"] |= volumes("own", slices=True) | {"size": [16, 16]}
+    mapping["data"]["splits"] = {"fractions": {"train": 0.5, "selection": 0.5}}
+    done = fit(check_recipe(mapping), tmp_path / "run")
+    evaluate(done.root, split="far")
+    table = ScoreTable.read_csv(done.scores("far"))
+    assert sorted(table["case"].tolist()) == ["p0", "p1"]
+    assert set(table["unit"].tolist()) == {"mm"}
+    assert len(done.scored_cases()["far"]) == 6
+    whole = merge(mapping, {"tests": {"far": {"source": {"slices": False}}}})
+    with pytest.raises(ConfigError, match=r"images of 3 axes, .* tests\.far\.source\.slices: true"):
+        found(check_recipe(whole))
+
+
+def test_a_run_of_a_recipe_without_these_keys_is_still_the_same_run(copied, recipe_file):
+    """Keys that came later have their defaults."""
+    recipe = yaml.safe_load(copied.config.read_text())
+    for key in ("part", "fraction"):
+        del recipe["data"]["splits"][key]
+    copied.config.write_text(yaml.safe_dump(recipe))
+    assert fit(load_recipe(str(recipe_file)), copied.root, resume=True).finished
+    other = load_recipe(str(recipe_file), {"tests": {"near": {"source": {"seed": 3}}}})
+    with pytest.raises(RunError, match=r"another recipe \(different: tests\)"):
+        fit(other, copied.root, resume=True)
+
+
+def test_the_run_says_which_part_and_fraction_it_learnt_from(tmp_path):
+    splits = {"part": {"index": 1, "of": 2}, "fraction": 0.5, "seed": 4}
+    done = fit(tiny_recipe(data={"splits": splits}, training={"epochs": 1}), tmp_path / "run")
+    known = json.loads(done.environment.read_text())
+    assert known["split_counts"] == {"train": 4, "selection": 2, "calibration": 2, "test": 4}
+    assert "train is part 1 of 2 (from 0), seed 4" in known["split_note"]
+    assert "0.5 of the groups of each split but test are used, seed 4" in known["split_note"]
