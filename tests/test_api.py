@@ -65,6 +65,7 @@ CONTRACT = [
     (methods.PacedDistillation, lambda *, mode="tpl_uncert", preset="paper": ...),
     (methods.Distillation, lambda *, temperature=4.5: ...),
     (methods.Supervised, lambda: ...),
+    (methods.PseudoLabelTransfer, lambda *, target="soft", bce=1.0, dice=1.0, dynamic=None: ...),
     (meddistill.create_model, lambda name, in_channels=1, num_classes=2, dims=2, **options: ...),
     (meddistill.load_teacher, lambda source, **options: ...),
     (meddistill.fit, lambda recipe, run, *, resume=False: ...),

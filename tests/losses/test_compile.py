@@ -8,7 +8,9 @@ from meddistill.losses import (
     kl_divergence,
     label_smoothing_map,
     partial_cross_entropy,
+    soft_cross_entropy,
     soft_dice_loss,
+    soft_target_dice_loss,
 )
 from meddistill.losses.certainty import label_certainty
 from meddistill.methods import Context, Distillation, PacedDistillation
@@ -21,6 +23,8 @@ LOSSES = {
     "cross-entropy": lambda s, y, t: cross_entropy(s, y),
     "partial cross-entropy": lambda s, y, t: partial_cross_entropy(s, y),
     "soft Dice": lambda s, y, t: soft_dice_loss(s, y),
+    "soft cross-entropy": lambda s, y, t: soft_cross_entropy(s, t.softmax(1)),
+    "soft Dice of a soft target": lambda s, y, t: soft_target_dice_loss(s, t.softmax(1)),
 }
 
 LABELS_AND_TEACHER = {

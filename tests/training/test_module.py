@@ -23,6 +23,7 @@ from meddistill.methods import (
     Method,
     MixedSupervision,
     PacedDistillation,
+    PseudoLabelTransfer,
     SingleBranch,
     Supervised,
 )
@@ -121,6 +122,9 @@ METHODS = {
     **{f"paced {mode}": lambda mode=mode: PacedDistillation(mode=mode) for mode in ("tpl", "tpl_uncert")},
     **{f"paced {mode}": lambda mode=mode: PacedDistillation(mode=mode) for mode in ("cpl", "cpl_tpl")},
     "paced reference": lambda: PacedDistillation(preset="reference"),
+    "transfer": PseudoLabelTransfer,
+    "transfer of hard masks": lambda: PseudoLabelTransfer(target="hard"),
+    "transfer with dynamic selection": lambda: PseudoLabelTransfer(dynamic={"tau": 0.5}),
 }
 
 MIXED = {

@@ -21,7 +21,8 @@ from meddistill.errors import ConfigError, unknown_name
 class Sample(TypedDict):
     """One case: `image` (C, *S) float in 0..1, `label` (*S) int64, `teacher_logits` (K, *S) where stored.
 
-    Under mixed supervision also `weak` (*S) int64, its weak label.
+    Logits of the members of an ensemble are (M, K, *S). Under mixed supervision also `weak` (*S) int64, its
+    weak label.
     """
 
     image: Tensor
@@ -141,13 +142,19 @@ class JointTransform:
             )
         self._steps.set_random_state(seed=seed)
         with _without_metadata():
-            changed = self._steps({**sample, **_shifted(sample)})
+            changed = self._steps({**sample, **_shifted(sample), **self._flattened(sample)})
         result = Sample(image=changed["image"].clamp(0, 1), label=_unshifted(changed["label"]))
         if "weak" in sample:
             result["weak"] = _unshifted(changed["weak"])
         if "teacher_logits" in sample:
-            result["teacher_logits"] = changed["teacher_logits"]
+            result["teacher_logits"] = changed["teacher_logits"].view_as(sample["teacher_logits"])
         return result
+
+    def _flattened(self, sample: Sample) -> dict[str, Tensor]:
+        """The logits of all members as channels of one map."""
+        if "teacher_logits" not in sample:
+            return {}
+        return {"teacher_logits": sample["teacher_logits"].flatten(0, -self.dims - 1)}
 
 
 def _shifted(sample: Sample) -> dict[str, Tensor]:
