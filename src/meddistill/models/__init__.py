@@ -11,6 +11,7 @@ from meddistill.models.features import FeatureTap
 from meddistill.models.freezing import count_trained, freeze, hold_frozen
 from meddistill.models.names import list_models
 from meddistill.models.pcd_unet import PCDUNet
+from meddistill.models.sdunet import PlainUNet, SDUNet
 from meddistill.models.spec import ModelSpec, load_model, load_weights, save_weights
 from meddistill.models.twin import Twin
 
@@ -23,6 +24,8 @@ __all__ = [
     "FeatureTap",
     "ModelSpec",
     "PCDUNet",
+    "PlainUNet",
+    "SDUNet",
     "SegmentationNetwork",
     "Twin",
     "branch_of",

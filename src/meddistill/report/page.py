@@ -118,6 +118,7 @@ def run_page(content: RunContent) -> str:
         policy=content.summary.get("policy"),
         config_text=content.config_text,
         environment=tuple(settings(content.environment)),
+        start=tuple(settings(mapping(content.model.get("start")))),
         teacher_check=tuple(settings(content.teacher)),
         teacher_store=tuple(stored_pairs(content.teacher_store)),
     )

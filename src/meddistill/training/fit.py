@@ -63,17 +63,20 @@ def fit(
         say: called with one line on the teacher's own scores, before the training.
 
     Raises:
-        RunError: the folder exists, cannot be written or holds another recipe; the loss became infinite.
+        RunError: the folder exists, cannot be written or holds another recipe; the weights to fine-tune
+            cannot be read; the loss became infinite.
         DataError: the data cannot be used.
         TeacherError: the teacher cannot be loaded, does not fit or is below the floor.
-        ConfigError: the network cannot be built, or this machine lacks the hardware that is asked for.
+        ConfigError: the network cannot be built or is not that of its start, or this machine lacks the
+            hardware that is asked for.
     """
     folder = RunFolder(Path(run))
     recipe = with_stored_choice(folder, recipe)
     if already_done(folder, recipe, resume=resume):
         return folder
     check_writable(folder.root)
-    task = assemble(recipe)
+    goes_on = resume and folder.checkpoint.exists()
+    task = assemble(recipe, resumed=goes_on)
     tuning = None
     if auto_tune is not None and not folder.config.exists():
         tuning = tune(recipe, auto_tune, say=_tell)
@@ -84,7 +87,7 @@ def fit(
     trainer = build_trainer(recipe.training, folder, recorder)
     task.data.decode()
     task.ready(trainer.strategy.root_device)
-    resumed = restore_torch_state(folder.checkpoint) if resume and folder.checkpoint.exists() else None
+    resumed = restore_torch_state(folder.checkpoint) if goes_on else None
     place = Path(stores) if stores else folder.root.parent / "teacher-stores"
     with compile_errors():
         prepared = prepare(task, place, say=say) if resumed is None else reopen(task, place)
@@ -134,6 +137,7 @@ def _begin(folder: RunFolder, task: Assembly, prepared: Prepared, tuning: Tuning
         "channels": task.spec.in_channels,
         "parameters": count_parameters(student),
         **describe_reading(data),
+        **({} if task.start is None else {"start": task.start.to_json()}),
     }
     if teacher is not None:
         described |= {
