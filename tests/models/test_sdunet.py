@@ -135,6 +135,6 @@ def test_each_of_the_family_can_be_saved_teach_and_be_exported(name, tmp_path: P
     torch.testing.assert_close(load_teacher(tmp_path / "network.pt2")(image), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "least", "most"), [(name, 2.5e6, 12e6) for name in FAMILY])
+@pytest.mark.parametrize(("name", "least", "most"), [(name, 0.7e6, 12e6) for name in FAMILY])
 def test_default_sizes(name, least, most):
     assert least < count_parameters(create_model(name)) < most

@@ -14,7 +14,7 @@ from meddistill.models.options import check_options
 
 _DEEPLAB = {"encoder_name": "resnet18", "decoder_channels": 64}
 _FPN = {"encoder_name": "resnet18", "decoder_pyramid_channels": 128, "decoder_segmentation_channels": 64}
-_SHAPE = {"width": 32, "levels": 5}
+_SHAPE = {"width": 16, "levels": 5}
 _ATTENTION = ("dropout", "kernel_size", "up_kernel_size")
 
 
@@ -28,7 +28,7 @@ def build_nakt(
         in_channels: image channels.
         num_classes: K, background included.
         dims: 2, or 3 for `unet`, `sdunet` and `attention_unet`.
-        options: `width` (channels of the first level, 32) and `levels` (5) of those three, `dilations` of
+        options: `width` (channels of the first level, 16) and `levels` (5) of those three, `dilations` of
             `sdunet`, and `dropout`, `kernel_size` and `up_kernel_size` of `attention_unet`; for
             `deeplabv3plus` and `panoptic_fpn` the arguments of their classes, of which `encoder_name` is
             resnet18 and the channels of the decoder are fewer than the library's.
