@@ -88,6 +88,19 @@ def test_two_processes_give_the_loss_of_one(tmp_path):
         )
 
 
+def test_two_processes_train_the_decoder_and_leave_the_encoder_bit_for_bit(tmp_path, teacher_run):
+    """DDP waits for no gradient of a frozen weight."""
+    fine_tune = {"path": str(teacher_run.root), "layers": "decoder"}
+    recipe = write_recipe(tmp_path, model={"options": {"width": 4}}, fine_tune=fine_tune)
+    flags = ["--training.accelerator", "cpu", "--training.devices", "2", "--training.strategy", "ddp"]
+    process = start(recipe, tmp_path / "two", *flags)
+    assert process.wait(timeout=240) == 0, process.stderr.read().decode()
+    before, after = load_file(teacher_run.weights), load_file(RunFolder(tmp_path / "two").last_weights)
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    assert "network.head.weight" in moved
+    assert all(name.startswith(("network.decoder", "network.head")) for name in moved)
+
+
 @pytest.mark.slow
 def test_a_study_told_to_stop_takes_its_trainings_along_and_can_go_on(tmp_path):
     study = {"baseline": "a", "rows": {"a": {}, "b": {}}, "seeds": [0]}

@@ -51,6 +51,49 @@ def test_members_of_an_ensemble_come_first(tmp_path):
     assert student.recipe.teacher.members[0].row is None
 
 
+def test_the_row_to_fine_tune_comes_first(tmp_path):
+    rows = {
+        "head": {"fine_tune": {"row": "transfer", "layers": "head"}},
+        "both": {
+            "fine_tune": {"row": "transfer"},
+            "teacher": {"row": "a"},
+            "method": {"name": "distillation"},
+        },
+        "a": {},
+        "transfer": {"teacher": {"row": "a"}, "method": {"name": "distillation"}},
+    }
+    _, runs = plan_study(study_file(tmp_path, rows, seeds=[4, 6]), tmp_path / "out")
+    assert [run.name for run in runs[:4]] == ["a-s4", "transfer-s4", "both-s4", "head-s4"]
+    both, head = runs[-2:]
+    assert head.needs == ("transfer-s6",)
+    assert head.recipe.fine_tune.path == str(tmp_path / "out" / "runs" / "transfer-s6")
+    assert head.recipe.fine_tune.row is None
+    assert head.recipe.fine_tune.layers == "head"
+    assert both.needs == ("a-s6", "transfer-s6")
+
+
+def test_a_row_without_a_start_beside_rows_with_one(tmp_path):
+    """The three controls: random weights, frozen features, everything."""
+    file = study_file(tmp_path, {"start": {}, "scratch": {}, "frozen": {}, "all": {}})
+    recipe = yaml.safe_load(Path(file).read_text())
+    recipe["fine_tune"] = {"row": "start"}
+    recipe["study"]["rows"] = {
+        "start": {"fine_tune": None},
+        "scratch": {"fine_tune": None},
+        "frozen": {"fine_tune": {"layers": "head"}},
+        "all": {},
+    }
+    Path(file).write_text(yaml.safe_dump(recipe))
+    _, runs = plan_study(file, tmp_path / "out")
+    assert {run.row: run.needs for run in runs} == {
+        "start": (),
+        "scratch": (),
+        "frozen": ("start-s0",),
+        "all": ("start-s0",),
+    }
+    assert runs[0].row == "start"
+
+
 def test_overrides_reach_every_row(tmp_path):
     rows = {"a": {"training": {"epochs": 9}}, "b": {}}
     _, runs = plan_study(study_file(tmp_path, rows), tmp_path / "out", {"training": {"epochs": 1}})
@@ -69,6 +112,16 @@ def test_overrides_reach_every_row(tmp_path):
         ({"a": {"teacher": {"members": [{"row": "a"}]}}}, "in a circle: a -> a"),
         ({"a": {"teacher": {"members": 3}}}, r"teacher\.members: input should be a valid list"),
         ({"a": {"teacher": "b"}}, "teacher: input should be a valid"),
+        ({"a": {"fine_tune": "b"}}, "fine_tune: input should be a valid"),
+        (
+            {"iid": {}, "on": {"fine_tune": {"row": "idd"}}},
+            r"fine_tune\.row: unknown row 'idd'; did you mean",
+        ),
+        ({"a": {"fine_tune": {"row": "b"}}, "b": {"teacher": {"row": "a"}}}, "in a circle: a -> b -> a"),
+        (
+            {"a": {"model": {"options": {"width": 4}}}, "b": {"fine_tune": {"row": "a"}}},
+            r"row 'b' starts from row 'a', which is another network .*: options \{'width': 4\}, not",
+        ),
         ({"iid": {"training": {"epoch": 1}}}, "did you mean 'epochs'"),
     ],
 )
@@ -92,7 +145,7 @@ def scored_run(folder, **changes):
 
 
 def test_seeds_of_a_row_may_differ_in_the_folders_of_their_teachers_alone(tmp_path):
-    """Of a lone teacher and of the members of an ensemble."""
+    """Of a lone teacher, of the members of an ensemble, and of the start of fine-tuning."""
 
     def ensemble(seed, combine="probabilities"):
         members = [{"path": f"a-s{seed}"}, {"path": f"b-s{seed}"}]
@@ -101,16 +154,22 @@ def test_seeds_of_a_row_may_differ_in_the_folders_of_their_teachers_alone(tmp_pa
     def lone(seed):
         return {"teacher": {"path": f"a-s{seed}"}, "method": {"name": "distillation"}}
 
+    def tuned(seed, layers="head"):
+        return {"fine_tune": {"path": f"a-s{seed}", "layers": layers}}
+
     folders = [
         scored_run(tmp_path / f"{row}-s{seed}", seed=seed, **changes(seed))
-        for row, changes in (("kd", lone), ("joined", ensemble))
+        for row, changes in (("kd", lone), ("joined", ensemble), ("tuned", tuned))
         for seed in (0, 1)
     ]
     compared = compare_folders(folders)
-    assert {row.row: row.seeds for row in compared.rows} == {"kd": 2, "joined": 2}
+    assert {row.row: row.seeds for row in compared.rows} == {"kd": 2, "joined": 2, "tuned": 2}
     scored_run(tmp_path / "joined-s2", seed=2, **ensemble(2, combine="logits"))
     with pytest.raises(RunError, match="differ in teacher"):
         compare_folders([*folders, tmp_path / "joined-s2"])
+    scored_run(tmp_path / "tuned-s2", seed=2, **tuned(2, layers="all"))
+    with pytest.raises(RunError, match="differ in fine_tune"):
+        compare_folders([*folders, tmp_path / "tuned-s2"])
 
 
 def test_another_branch_of_a_student_is_a_row_of_its_own(tmp_path):

@@ -3,6 +3,7 @@
 from meddistill.config.load import load_recipe, parse_overrides, recipe_to_yaml
 from meddistill.config.schema import (
     DataConfig,
+    FineTuneConfig,
     ModelConfig,
     Recipe,
     StudyConfig,
@@ -13,6 +14,7 @@ from meddistill.config.schema import (
 
 __all__ = [
     "DataConfig",
+    "FineTuneConfig",
     "ModelConfig",
     "Recipe",
     "StudyConfig",

@@ -220,6 +220,8 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
         )
     _check_supervision(recipe)
     _check_teacher(recipe.teacher)
+    if recipe.fine_tune is not None and None not in (recipe.fine_tune.path, recipe.fine_tune.row):
+        raise ConfigError("fine_tune: give path, or in a study row (and not both)")
     _check_study(recipe)
     return recipe
 

@@ -219,6 +219,20 @@ class ModelConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class FineTuneConfig(Section):
+    """The weights that the student starts from, and which of its layers are trained.
+
+    The start is the chosen student of a finished run, or a weights file (`path`), or in a study the run of
+    another row with the same seed (`row`). Network, options, channels, classes and form are those of the
+    recipe. `layers` trains all of the student, only its `decoder` (the encoder is frozen) or only its `head`,
+    the last layer; what is frozen keeps its weights and its batch statistics.
+    """
+
+    path: str | None = None
+    row: str | None = None
+    layers: Literal["all", "decoder", "head"] = "all"
+
+
 class TeacherSourceConfig(Section):
     """One teacher: what `load_teacher` reads (`path`), or in a study the row that trains it (`row`).
 
@@ -323,6 +337,7 @@ class Recipe(Section):
     seed: NotNegative = 0
     data: DataConfig
     model: ModelConfig
+    fine_tune: FineTuneConfig | None = None
     method: dict[str, Any]
     teacher: TeacherConfig = Field(default_factory=TeacherConfig)
     training: TrainingConfig

@@ -45,7 +45,7 @@ class AveragedStudent(Compound):
         """Move the teacher towards the student: teacher = a teacher + (1 - a) student.
 
         In the n-th call a is min(1 - 1 / (n + 1), decay), the plain mean of the weights so far until the
-        decay is reached.
+        decay is reached. Weights that are frozen in the student stay as they are in the teacher too.
 
         Args:
             decay: 0..1.
@@ -53,4 +53,5 @@ class AveragedStudent(Compound):
         self.updates += 1
         share = (1 / (self.updates + 1.0)).clamp(min=1 - decay)
         for average, weight in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
-            average.lerp_(weight, share.to(average.dtype))
+            if weight.requires_grad:
+                average.lerp_(weight, share.to(average.dtype))

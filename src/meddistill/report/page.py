@@ -112,6 +112,7 @@ def run_page(content: RunContent) -> str:
         others=[set_view(other, _class_names(content)) for other in content.others],
         config_text=content.config_text,
         environment=tuple(settings(content.environment)),
+        start=tuple(settings(mapping(content.model.get("start")))),
         teacher_check=tuple(settings(content.teacher)),
         teacher_store=tuple(stored_pairs(content.teacher_store)),
     )

@@ -16,6 +16,8 @@ _METHODS = {
 }
 """Words for the names of methods; another name is shown as it is."""
 
+_TRAINED = {"all": "all layers", "decoder": "the decoder", "head": "the last layer"}
+
 
 def method_name(content: RunContent) -> str:
     """The method in words, with its mode; self-distillation when teacher and student are of one architecture.
@@ -60,7 +62,7 @@ def verdict(content: RunContent) -> str:
     """
     teacher = teacher_name(content)
     taught = f"taught by {teacher}" if teacher else "trained"
-    who = f"The student {student_name(content)}, {taught} with {method_name(content)},"
+    who = f"The student {student_name(content)}{_start(content)}, {taught} with {method_name(content)},"
     dice = mapping(mapping(content.summary.get("metrics")).get("dice"))
     if to_number(dice.get("mean")) is None:
         return f"{who} has no {content.scored} scores yet."
@@ -70,6 +72,16 @@ def verdict(content: RunContent) -> str:
         f"{who} reaches a mean Dice of {score(dice['mean'], 'dice')}{spread}"
         f"{_cases(content.summary, dice, content.scored)}."
     )
+
+
+def _start(content: RunContent) -> str:
+    """Where the student started and how much of it was trained; empty for random weights."""
+    start = mapping(content.model.get("start"))
+    if not start:
+        return ""
+    part = _TRAINED.get(str(start.get("layers")), str(start.get("layers")))
+    count = magnitude(start.get("trained_parameters"))
+    return f", which started from {start.get('path')} ({part} trained: {count} parameters)"
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

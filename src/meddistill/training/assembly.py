@@ -20,6 +20,7 @@ from meddistill.training.data import TaskData, check_batches
 from meddistill.training.hardware import set_layout
 from meddistill.training.module import DistillationModule
 from meddistill.training.recipe_teacher import teacher_for
+from meddistill.training.start import Start, start_student
 from meddistill.training.supervision import check_labels
 
 
@@ -31,9 +32,10 @@ class Assembly:
         recipe: what was put together.
         data: its images, found and divided.
         spec: how to rebuild the student.
-        student: network with random weights from the recipe's seed.
+        student: network with random weights from the recipe's seed, or with those that it starts from.
         method: not prepared yet.
         teacher: None when the method needs none.
+        start: None where the student's weights are random, and all of them are trained.
     """
 
     recipe: Recipe
@@ -42,6 +44,7 @@ class Assembly:
     student: nn.Module
     method: Method
     teacher: BaseTeacher | None
+    start: Start | None = None
 
     def ready(self, device: torch.device) -> None:
         """Bring the teacher to `device`, set the memory layout of the networks, then compile.
@@ -79,6 +82,7 @@ class Assembly:
             recipe.training,
             num_classes=self.spec.num_classes,
             seed=recipe.seed,
+            frozen=() if self.start is None else self.start.frozen,
         )
 
     def training_loader(
@@ -99,18 +103,21 @@ class Assembly:
         )
 
 
-def assemble(recipe: Recipe, data: TaskData | None = None) -> Assembly:
-    """Find the data, build the student from the recipe's seed and load the teacher.
+def assemble(recipe: Recipe, data: TaskData | None = None, *, resumed: bool = False) -> Assembly:
+    """Find the data, build the student from the recipe's seed, give it its start and load the teacher.
 
     Args:
         recipe: a checked recipe.
         data: the recipe's data, where they have been found already.
+        resumed: a checkpoint will bring the student's weights, so that those of its start are not read.
 
     Raises:
         DataError: the data cannot be used.
         TeacherError: the teacher cannot be loaded or does not fit.
-        ConfigError: the network cannot be built, the method needs a teacher that the recipe does not name or
-            labels that the data lack, or batches need weakly labelled cases and there are none.
+        RunError: the weights that the student starts from cannot be read or do not fit.
+        ConfigError: the network cannot be built or is not that of its start, the method needs a teacher (or
+            fine-tuning a start) that the recipe does not name or labels that the data lack, or batches need
+            weakly labelled cases and there are none.
     """
     data = data or TaskData.from_recipe(recipe)
     method = create_method(**recipe.method)
@@ -119,7 +126,8 @@ def assemble(recipe: Recipe, data: TaskData | None = None) -> Assembly:
     spec = student_spec(recipe, data)
     torch.manual_seed(recipe.seed)
     student = spec.build()
-    return Assembly(recipe, data, spec, student, method, teacher_for(recipe, method, spec))
+    start = start_student(recipe, spec, student, resumed=resumed)
+    return Assembly(recipe, data, spec, student, method, teacher_for(recipe, method, spec), start)
 
 
 def student_spec(recipe: Recipe, data: TaskData) -> ModelSpec:

@@ -68,17 +68,20 @@ def fit(
         say: called with a line on the teacher's own scores and on cases that are left out, before training.
 
     Raises:
-        RunError: the folder exists, cannot be written or holds another recipe; the loss became infinite.
+        RunError: the folder exists, cannot be written or holds another recipe; the weights to fine-tune
+            cannot be read; the loss became infinite.
         DataError: the data cannot be used, or every case is excluded.
         TeacherError: the teacher cannot be loaded, does not fit or is below the floor.
-        ConfigError: the network cannot be built, or this machine lacks the hardware that is asked for.
+        ConfigError: the network cannot be built or is not that of its start, or this machine lacks the
+            hardware that is asked for.
     """
     folder = RunFolder(Path(run))
     recipe = with_stored_choice(folder, recipe)
     if already_done(folder, recipe, resume=resume):
         return folder
     check_writable(folder.root)
-    task = assemble(recipe)
+    goes_on = resume and folder.checkpoint.exists()
+    task = assemble(recipe, resumed=goes_on)
     tests = find_tests(recipe, task.spec, task.data)
     tuning = None
     if auto_tune is not None and not folder.config.exists():
@@ -90,7 +93,7 @@ def fit(
     trainer = build_trainer(recipe.training, folder, recorder)
     task.data.decode()
     task.ready(trainer.strategy.root_device)
-    resumed = restore_torch_state(folder.checkpoint) if resume and folder.checkpoint.exists() else None
+    resumed = restore_torch_state(folder.checkpoint) if goes_on else None
     place = Path(stores) if stores else folder.root.parent / "teacher-stores"
     with compile_errors():
         prepared = prepare(task, place, say=say) if resumed is None else reopen(task, place)
@@ -151,6 +154,7 @@ def _begin(
         "channels": task.spec.in_channels,
         "parameters": count_parameters(student),
         **describe_reading(data),
+        **({} if task.start is None else {"start": task.start.to_json()}),
     }
     if teacher is not None:
         described |= {

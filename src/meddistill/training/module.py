@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import lightning as L
 import torch
@@ -14,6 +15,7 @@ from meddistill.errors import RunError
 from meddistill.evaluation.overlap import count_overlap, dice_from_counts
 from meddistill.losses import partial_cross_entropy
 from meddistill.methods import Batch, Method, with_rows
+from meddistill.models import hold_frozen
 from meddistill.teachers import BaseTeacher
 from meddistill.training.means import WeightedMean
 
@@ -31,6 +33,7 @@ class DistillationModule(L.LightningModule):
         num_classes: K, background included.
         seed: every epoch starts the random generators from (seed, epoch), so a resumed run agrees with an
             uninterrupted one.
+        frozen: names of the student's modules that `models.freeze` froze; they stay in evaluation mode.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class DistillationModule(L.LightningModule):
         *,
         num_classes: int,
         seed: int,
+        frozen: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.student = student
@@ -49,6 +53,7 @@ class DistillationModule(L.LightningModule):
         self.config = config
         self.num_classes = num_classes
         self.seed = seed
+        self.frozen = tuple(frozen)
         self._outside: dict[str, BaseTeacher | None] = {"teacher": teacher}
         self._unchecked: list[tuple[Tensor, list[str]]] = []
         self._train_means: dict[str, WeightedMean] = {}
@@ -59,6 +64,12 @@ class DistillationModule(L.LightningModule):
     def teacher(self) -> BaseTeacher | None:
         """The frozen teacher."""
         return self._outside["teacher"]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all but what is frozen."""
+        super().train(mode)
+        hold_frozen(self.student, self.frozen)
+        return self
 
     def forward(self, image: Tensor) -> Tensor:
         """Student logits."""

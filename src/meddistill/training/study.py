@@ -19,12 +19,16 @@ from meddistill.config.load import check_recipe, merge, read_recipe_mapping
 from meddistill.errors import ConfigError, RunError, unknown_name
 from meddistill.files import write_text
 from meddistill.training.run_folder import RunFolder
+from meddistill.training.start import check_same_network
 from meddistill.training.study_tuning import RowTuning
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One cell of a study: a row of the table with one seed. `needs` names the runs of its teachers."""
+    """One cell of a study: a row of the table with one seed.
+
+    `needs` names the runs that it takes its teachers and its start from.
+    """
 
     row: str
     seed: int
@@ -41,13 +45,14 @@ class PlannedRun:
 def plan_study(
     name: str, out: Path, overrides: Mapping[str, Any] | None = None
 ) -> tuple[Recipe, list[PlannedRun]]:
-    """Read a study recipe and list its runs, teachers before the students that need them.
+    """Read a study recipe and list its runs, each after those that it needs.
 
-    Overrides apply to every row. A teacher (or member) given as `row` becomes the run of that row with the
-    same seed.
+    Overrides apply to every row. A teacher (or member) or a start of fine-tuning that is given as `row`
+    becomes the run of that row with the same seed.
 
     Raises:
-        ConfigError: no study section, an unknown row, or rows that need each other in a circle.
+        ConfigError: no study section, an unknown row, rows that need each other in a circle, or a row that
+            starts from one with another network.
     """
     study_recipe = load_recipe(name, overrides)
     if study_recipe.study is None:
@@ -63,7 +68,17 @@ def plan_study(
     runs = [
         _planned(row, seed, resolved, out) for seed in study_recipe.study.seeds for row in _in_order(resolved)
     ]
+    _check_starts(runs, resolved)
     return study_recipe, runs
+
+
+def _check_starts(runs: Sequence[PlannedRun], rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a row that is to start from the weights of another network."""
+    recipes = {run.row: run.recipe for run in runs}
+    for row, recipe in recipes.items():
+        start = (rows[row].get("fine_tune") or {}).get("row")
+        if start is not None:
+            check_same_network(row, recipe, start, recipes[start])
 
 
 def _sources(mapping: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -74,36 +89,46 @@ def _sources(mapping: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [source for source in found if isinstance(source, Mapping)]
 
 
-def _teacher_rows(mapping: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(source["row"] for source in _sources(mapping) if source.get("row") is not None))
+def _rows_needed(mapping: Mapping[str, Any]) -> dict[str, str]:
+    """The rows that a recipe takes teachers or its start from, and the key that names each first."""
+    named = [("teacher.row", source.get("row")) for source in _sources(mapping)]
+    start = mapping.get("fine_tune")
+    if isinstance(start, Mapping):
+        named.append(("fine_tune.row", start.get("row")))
+    found: dict[str, str] = {}
+    for key, row in named:
+        if row is not None:
+            found.setdefault(row, key)
+    return found
 
 
 def _in_order(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Row names, each after the rows that its teachers come from."""
+    """Row names, each after the rows that its teachers and its start come from."""
     ordered: list[str] = []
 
-    def place(row: str, above: tuple[str, ...]) -> None:
+    def place(row: str, above: tuple[str, ...], key: str) -> None:
         if row in above:
             raise ConfigError(
-                f"study rows need each other as teachers in a circle: {' -> '.join((*above, row))}"
+                f"study rows need each other as teachers or starts in a circle: {' -> '.join((*above, row))}"
             )
         if row not in rows:
-            raise ConfigError("teacher.row: " + unknown_name("row", row, rows))
-        for teacher in _teacher_rows(rows[row]):
-            place(teacher, (*above, row))
+            raise ConfigError(f"{key}: " + unknown_name("row", row, rows))
+        for needed, where in _rows_needed(rows[row]).items():
+            place(needed, (*above, row), where)
         if row not in ordered:
             ordered.append(row)
 
     for row in rows:
-        place(row, ())
+        place(row, (), "study.rows")
     return ordered
 
 
 def _planned(row: str, seed: int, rows: Mapping[str, Mapping[str, Any]], out: Path) -> PlannedRun:
     mapping = merge(rows[row], {"seed": seed})
-    needs = tuple(f"{teacher}-s{seed}" for teacher in _teacher_rows(mapping))
-    if "teacher" in mapping:
-        mapping = {**mapping, "teacher": _with_paths(mapping["teacher"], out, seed)}
+    needs = tuple(f"{needed}-s{seed}" for needed in _rows_needed(mapping))
+    for section in ("teacher", "fine_tune"):
+        if section in mapping:
+            mapping = {**mapping, section: _with_paths(mapping[section], out, seed)}
     return PlannedRun(row, seed, check_recipe(mapping), out / "runs" / f"{row}-s{seed}", needs)
 
 
@@ -126,7 +151,7 @@ def shared_sets(scored: Sequence[Mapping[str, list[str]]]) -> list[str]:
 
 
 def _with_paths(source: Any, out: Path, seed: int) -> Any:
-    """A teacher (or member) whose row, and those of its members, are the folders of their runs."""
+    """A teacher (or member) or start whose row, and those of its members, are the folders of their runs."""
     if not isinstance(source, Mapping):
         return source
     found = dict(source)
@@ -249,11 +274,11 @@ def _start_ready(
     jobs: int,
     stop: threading.Event,
 ) -> None:
-    """Start waiting runs whose teachers are there; give up those of which one failed."""
+    """Start waiting runs that have what they need; give up those that need a run that failed."""
     for run in list(waiting):
         lost = [name for name in run.needs if name in failed]
         if lost:
-            failed[run.name] = f"its teacher {lost[0]} failed"
+            failed[run.name] = f"{lost[0]}, which it needs, failed"
             waiting.remove(run)
             continue
         ready = done.issuperset(run.needs)

@@ -120,7 +120,7 @@ class _Scored:
 
 
 def _check_row(row: str, folders: Sequence[Path]) -> None:
-    """Refuse runs of one row that differ in more than their seed and, with it, their teacher."""
+    """Refuse runs of one row that differ in more than their seed and, with it, their teacher and start."""
     first, *others = (_without_seed(read_recipe(RunFolder(folder))) for folder in folders)
     for folder, recipe in zip(folders[1:], others, strict=True):
         changed = [name for name in Recipe.model_fields if getattr(recipe, name) != getattr(first, name)]
@@ -136,7 +136,8 @@ def _without_seed(recipe: Recipe) -> Recipe:
     if members is not None:
         members = [member.model_copy(update={"path": None}) for member in members]
     teacher = recipe.teacher.model_copy(update={"path": None, "members": members})
-    return recipe.model_copy(update={"seed": 0, "teacher": teacher})
+    start = recipe.fine_tune and recipe.fine_tune.model_copy(update={"path": None})
+    return recipe.model_copy(update={"seed": 0, "teacher": teacher, "fine_tune": start})
 
 
 def _first_shared(folders: Sequence[Path]) -> str:
