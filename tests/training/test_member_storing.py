@@ -88,7 +88,8 @@ def test_members_are_joined_as_the_live_ensemble_joins_them(tmp_path, teacher_ru
     task, stored = stored_of(recipe_of(*pair(teacher_run), weights=weights, combine=combine), tmp_path)
     joined = stored.of_images(tuple(task.data.cases("train"))).read([(0, n) for n in range(4)])
     live = task.teacher(images(task))
-    torch.testing.assert_close(joined.softmax(1), live.softmax(1), atol=5e-4, rtol=0)
+    # Two logits of size 4 to 8, rounded to float16: 0.002 each, a quarter of their sum in a probability.
+    torch.testing.assert_close(joined.softmax(1), live.softmax(1), atol=1e-3, rtol=0)
 
 
 def test_each_member_has_the_store_that_it_has_alone(tmp_path, teacher_run):

@@ -80,7 +80,8 @@ class ManifestSource(FlatImages):
         values = read_indices(path)
         largest = int(values.max())
         if largest == _WHITE and len(self.class_names) == 2 and bool(np.isin(values, (0, _WHITE)).all()):
-            return (values == _WHITE).astype(np.int16)
+            white: npt.NDArray[np.int16] = (values == _WHITE).astype(np.int16)
+            return white
         if values.min() < 0 or largest >= len(self.class_names):
             wrong = largest if values.min() >= 0 else int(values.min())
             raise DataError(
