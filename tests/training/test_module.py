@@ -15,16 +15,20 @@ from meddistill.evaluation import dice_score
 from meddistill.losses import partial_cross_entropy
 from meddistill.methods import (
     Context,
+    CoTeaching,
     CrossPseudoSupervision,
     Decoupled,
     Distillation,
     HardPseudoLabels,
+    LabelSmoothing,
     MeanTeacher,
     Method,
     MixedSupervision,
     PacedDistillation,
     SingleBranch,
+    StochasticEnsembleDistillation,
     Supervised,
+    SymmetricLearning,
 )
 from meddistill.models import create_model
 from meddistill.models.forms import arrange
@@ -121,6 +125,12 @@ METHODS = {
     **{f"paced {mode}": lambda mode=mode: PacedDistillation(mode=mode) for mode in ("tpl", "tpl_uncert")},
     **{f"paced {mode}": lambda mode=mode: PacedDistillation(mode=mode) for mode in ("cpl", "cpl_tpl")},
     "paced reference": lambda: PacedDistillation(preset="reference"),
+    "stochastic": StochasticEnsembleDistillation,
+    "stochastic reference": lambda: StochasticEnsembleDistillation(preset="reference"),
+    "label smoothing": LabelSmoothing,
+    "symmetric cross-entropy": SymmetricLearning,
+    "co-teaching": CoTeaching,
+    "co-teaching by pixel": lambda: CoTeaching(select="pixel"),
 }
 
 MIXED = {
