@@ -31,7 +31,7 @@ from meddistill.methods.roskd_presets import PRESETS
 from meddistill.methods.teacher_draw import Draw, TeacherDraw
 
 Per = Literal["batch", "sample"]
-Weights = Sequence[float] | Sequence[Tensor]
+Weights = Sequence[float | Tensor]
 Divergence = Callable[[Tensor], Tensor]
 
 

@@ -50,6 +50,7 @@ class DistillationModule(L.LightningModule):
         self.num_classes = num_classes
         self.seed = seed
         self._outside: dict[str, BaseTeacher | None] = {"teacher": teacher}
+        self._average: dict[str, nn.Module] = {}
         self._unchecked: list[tuple[Tensor, list[str]]] = []
         self._train_means: dict[str, WeightedMean] = {}
         self.selection_loss = WeightedMean()
@@ -59,6 +60,15 @@ class DistillationModule(L.LightningModule):
     def teacher(self) -> BaseTeacher | None:
         """The frozen teacher."""
         return self._outside["teacher"]
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """What is scored and kept: the student, or an average of its weights once there is one."""
+        return self._average.get("network", self.student)
+
+    def evaluate_with(self, network: nn.Module) -> None:
+        """Score and keep `network` from now on; like the teacher it stays out of the module tree."""
+        self._average["network"] = network
 
     def forward(self, image: Tensor) -> Tensor:
         """Student logits."""
@@ -138,7 +148,7 @@ class DistillationModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Cross-entropy and mean Dice on the selection split; cases empty in both masks have no Dice."""
-        logits = self.student(batch["image"]).float()
+        logits = self.evaluated(batch["image"]).float()
         cases = len(batch["case_id"])
         self.selection_loss.update(partial_cross_entropy(logits, batch["label"]), weight=cases)
         counts = count_overlap(logits.argmax(1), batch["label"], num_classes=self.num_classes)

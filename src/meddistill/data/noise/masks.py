@@ -50,8 +50,9 @@ class Erosion(SomeCases):
         parts, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
         deepest = np.zeros(count + 1)
         np.maximum.at(deepest, parts.ravel(), _depth(mask, label).ravel())
-        limit: Floats = np.where(deepest > self.width, self.width, np.nextafter(deepest, 0))
-        return limit[parts]
+        limit = np.where(deepest > self.width, self.width, np.nextafter(deepest, 0))
+        reached: Floats = limit[parts]
+        return reached
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +131,9 @@ class BoundaryJitter(SomeCases):
         """The displacement along one axis, (*S)."""
         from scipy.ndimage import gaussian_filter
 
-        field: Floats = gaussian_filter(generator.standard_normal(shape), self.smoothness, mode="reflect")
-        deviation = np.sqrt((field**2).mean())
-        limit = 3 * self.width
-        return (field * (self.width / deviation)).clip(-limit, limit)
+        field = gaussian_filter(generator.standard_normal(shape), self.smoothness, mode="reflect")
+        scaled: Floats = field * (self.width / np.sqrt((field**2).mean()))
+        return scaled.clip(-3 * self.width, 3 * self.width)
 
 
 @dataclass(frozen=True, kw_only=True)
