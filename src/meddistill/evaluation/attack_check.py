@@ -1,6 +1,6 @@
 """Whether an attack does what an attack must: raise the loss, and the more the further it may go.
 
-After Carlini et al., "On evaluating adversarial robustness" (2019), section 4.
+After Carlini et al., "On evaluating adversarial robustness" (2019).
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def symmetric_cross_entropy(
 ) -> Tensor:
     """Per-pixel alpha CE + beta RCE, where the reverse cross-entropy RCE swaps label and prediction.
 
-    Wang et al. 2019, "Symmetric cross entropy for robust learning with noisy labels", equations 7 to 9.
+    Wang et al. 2019, "Symmetric cross entropy for robust learning with noisy labels" (ICCV).
     RCE = -sum_c q_c log y_c with q = softmax(logits) and log 0 set to A: RCE = -A (1 - q_y), at most -A, so
     that one wrong label cannot pull without bound.
 

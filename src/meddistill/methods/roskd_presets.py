@@ -1,4 +1,4 @@
-"""Where the paper on robust stochastic distillation and its prototype part: one row of settings for each."""
+"""Where robust stochastic distillation and its prototype part: one row of settings for each."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ PRESETS = {
     "paper": Preset(class_reduction="sum", labels="bernoulli", generator="own"),
     "reference": Preset(class_reduction="mean", labels="softmax", generator="global"),
 }
-"""`paper`: what the paper says. `reference`: what the prototype of its first author computes."""
+"""`reference`: what the prototype of the paper's first author computes. `paper`: the same, defects mended."""
