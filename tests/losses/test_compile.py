@@ -4,13 +4,16 @@ import pytest
 import torch
 
 from meddistill.losses import (
+    bernoulli_kl,
     cross_entropy,
     kl_divergence,
+    label_smoothing_cross_entropy,
     label_smoothing_map,
     partial_cross_entropy,
     soft_cross_entropy,
     soft_dice_loss,
     soft_target_dice_loss,
+    symmetric_cross_entropy,
 )
 from meddistill.losses.certainty import label_certainty
 from meddistill.methods import Context, Distillation, PacedDistillation
@@ -25,6 +28,9 @@ LOSSES = {
     "soft Dice": lambda s, y, t: soft_dice_loss(s, y),
     "soft cross-entropy": lambda s, y, t: soft_cross_entropy(s, t.softmax(1)),
     "soft Dice of a soft target": lambda s, y, t: soft_target_dice_loss(s, t.softmax(1)),
+    "divergence of labels": lambda s, y, t: bernoulli_kl(s, t, temperature=10.0),
+    "smoothed cross-entropy": lambda s, y, t: label_smoothing_cross_entropy(s, y),
+    "symmetric cross-entropy": lambda s, y, t: symmetric_cross_entropy(s, y),
 }
 
 LABELS_AND_TEACHER = {

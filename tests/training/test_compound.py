@@ -28,6 +28,7 @@ FORMS = {
     "mixed": ("dual_decoder", ("lower", "upper"), {}),
     "mean_teacher": ("mean_teacher", ("teacher", "student"), {"ramp_epochs": 3}),
     "cross_pseudo": ("twin", ("first", "second"), {"ramp_epochs": 3}),
+    "co_teaching": ("twin", ("first", "second"), {"ramp_epochs": 3}),
 }
 
 

@@ -15,17 +15,21 @@ from meddistill.evaluation import dice_score
 from meddistill.losses import partial_cross_entropy
 from meddistill.methods import (
     Context,
+    CoTeaching,
     CrossPseudoSupervision,
     Decoupled,
     Distillation,
     HardPseudoLabels,
+    LabelSmoothing,
     MeanTeacher,
     Method,
     MixedSupervision,
     PacedDistillation,
     PseudoLabelTransfer,
     SingleBranch,
+    StochasticEnsembleDistillation,
     Supervised,
+    SymmetricLearning,
 )
 from meddistill.models import create_model
 from meddistill.models.forms import arrange
@@ -125,6 +129,12 @@ METHODS = {
     "transfer": PseudoLabelTransfer,
     "transfer of hard masks": lambda: PseudoLabelTransfer(target="hard"),
     "transfer with dynamic selection": lambda: PseudoLabelTransfer(dynamic={"tau": 0.5}),
+    "stochastic": StochasticEnsembleDistillation,
+    "stochastic reference": lambda: StochasticEnsembleDistillation(preset="reference"),
+    "label smoothing": LabelSmoothing,
+    "symmetric cross-entropy": SymmetricLearning,
+    "co-teaching": CoTeaching,
+    "co-teaching by pixel": lambda: CoTeaching(select="pixel"),
 }
 
 MIXED = {

@@ -287,6 +287,19 @@ class TeacherConfig(TeacherSourceConfig):
     compile: bool = False
 
 
+class AverageConfig(Section):
+    """Which average of the student's weights is scored and kept, from the share `start` of the epochs on.
+
+    `swa` is the mean of the weights after each epoch, with the statistics of batch normalisation recomputed
+    over the training set; `ema` a moving average over the steps with the decay `decay`. Before `start` it is
+    the student itself.
+    """
+
+    kind: Literal["swa", "ema"]
+    start: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.15
+    decay: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
+
+
 class TrainingConfig(Section):
     """Optimiser, schedule, hardware and stopping.
 
@@ -316,6 +329,7 @@ class TrainingConfig(Section):
     workers: NotNegative = 0
     calibration: Literal["nll", "ece"] = "nll"
     keep: Literal["best", "last"] = "best"
+    average: AverageConfig | None = None
 
 
 class StudyConfig(Section):

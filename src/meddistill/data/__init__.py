@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from meddistill.data.sources.slices import SliceSource
     from meddistill.data.sources.volume_folder import VolumeFolderSource
     from meddistill.data.splits import check_no_leak, split_cases
+    from meddistill.data.subsets import describe_subsets, overlapping_subsets
     from meddistill.data.transforms import make_transform
     from meddistill.data.validate import check_files
     from meddistill.data.volumes.geometry import Geometry
@@ -52,10 +53,12 @@ _HOME = {
     "VolumeFolderSource": "sources.volume_folder",
     "check_files": "validate",
     "check_no_leak": "splits",
+    "describe_subsets": "subsets",
     "make_loader": "dataset",
     "inspect_source": "inspect",
     "is_labelled": "case",
     "make_transform": "transforms",
+    "overlapping_subsets": "subsets",
     "phantom_case": "phantom",
     "split_cases": "splits",
     "write_phantom": "phantom",
@@ -84,10 +87,12 @@ __all__ = [
     "VolumeFolderSource",
     "check_files",
     "check_no_leak",
+    "describe_subsets",
     "inspect_source",
     "is_labelled",
     "make_loader",
     "make_transform",
+    "overlapping_subsets",
     "phantom_case",
     "split_cases",
     "write_phantom",

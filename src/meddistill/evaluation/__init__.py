@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from meddistill._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from meddistill.evaluation.attack_check import AttackFindings, check_attack
+    from meddistill.evaluation.attacks import fgsm, pgd
     from meddistill.evaluation.compare import Comparison, compare_runs
     from meddistill.evaluation.gallery import Gallery, make_gallery
     from meddistill.evaluation.metrics import METRICS
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METRICS",
+    "AttackFindings",
     "ByPatches",
     "BySlices",
     "Comparison",
@@ -41,15 +44,18 @@ __all__ = [
     "ScoreTable",
     "average_surface_distance",
     "bootstrap_ci",
+    "check_attack",
     "compare_runs",
     "dice_score",
     "expected_calibration_error",
+    "fgsm",
     "hausdorff95",
     "holm",
     "iou_score",
     "make_gallery",
     "overlap_counts",
     "paired_test",
+    "pgd",
     "precision_score",
     "rank_biserial",
     "recall_score",
@@ -62,6 +68,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "attack_check": ("AttackFindings", "check_attack"),
+    "attacks": ("fgsm", "pgd"),
     "compare": ("Comparison", "compare_runs"),
     "gallery": ("Gallery", "make_gallery"),
     "metrics": ("METRICS",),

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from meddistill.methods.base import Batch, Context, Method
+from meddistill.methods.co_teaching import CoTeaching
 from meddistill.methods.cross_pseudo import CrossPseudoSupervision, TwinLogits
 from meddistill.methods.decoupled import Decoupled
 from meddistill.methods.distillation import Distillation
 from meddistill.methods.hard_pseudo import HardPseudoLabels
 from meddistill.methods.mean_teacher import MeanTeacher, TaughtLogits
 from meddistill.methods.mixed import MixedSupervision
+from meddistill.methods.noisy_labels import LabelSmoothing, SymmetricLearning
 from meddistill.methods.paced import PacedDistillation
 from meddistill.methods.rows import with_rows
 from meddistill.methods.single_branch import SingleBranch
+from meddistill.methods.stochastic import StochasticEnsembleDistillation
 from meddistill.methods.supervised import Supervised
 from meddistill.methods.transfer import PseudoLabelTransfer
 from meddistill.registry import build
@@ -30,6 +33,10 @@ METHODS: dict[str, Callable[..., Method]] = {
     "mean_teacher": MeanTeacher,
     "cross_pseudo": CrossPseudoSupervision,
     "pseudo_label_transfer": PseudoLabelTransfer,
+    "stochastic": StochasticEnsembleDistillation,
+    "label_smoothing": LabelSmoothing,
+    "symmetric_cross_entropy": SymmetricLearning,
+    "co_teaching": CoTeaching,
 }
 """The methods that a recipe can name."""
 
@@ -59,18 +66,22 @@ def create_method(name: str, **options: Any) -> Method:
 __all__ = [
     "METHODS",
     "Batch",
+    "CoTeaching",
     "Context",
     "CrossPseudoSupervision",
     "Decoupled",
     "Distillation",
     "HardPseudoLabels",
+    "LabelSmoothing",
     "MeanTeacher",
     "Method",
     "MixedSupervision",
     "PacedDistillation",
     "PseudoLabelTransfer",
     "SingleBranch",
+    "StochasticEnsembleDistillation",
     "Supervised",
+    "SymmetricLearning",
     "TaughtLogits",
     "TwinLogits",
     "create_method",

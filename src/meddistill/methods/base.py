@@ -48,12 +48,14 @@ class Context:
         teacher_batches: a callable that starts a new pass over the *training* split, yielding (teacher logits
             (B, K, *S), labels (B, *S)) without augmentation; None when there is no teacher.
         teacher_temperature: temperature fitted on the calibration split, or None when nothing was fitted.
+        seed: of the training, for methods that draw something of their own.
     """
 
     num_classes: int
     epochs: int
     teacher_batches: Callable[[], Iterable[tuple[Tensor, Tensor]]] | None = None
     teacher_temperature: float | None = None
+    seed: int = 0
 
     def passes(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass over the teacher's logits and labels of the training split.

@@ -100,8 +100,8 @@ class Recorder(L.Callback):
 
     def _write_weights(self, module: DistillationModule, *, chosen: bool) -> None:
         if chosen:
-            save_weights(module.student, self.spec, self.run.weights)
-        save_weights(module.student, self.spec, self.run.last_weights)
+            save_weights(module.evaluated, self.spec, self.run.weights)
+        save_weights(module.evaluated, self.spec, self.run.last_weights)
 
     def _write_checkpoint(self, trainer: L.Trainer) -> None:
         """Every rank takes part in saving; rank 0 puts the file in place."""

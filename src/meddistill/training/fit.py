@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import lightning as L
@@ -17,6 +17,7 @@ from meddistill.errors import RunError
 from meddistill.files import write_json, write_text
 from meddistill.models import count_parameters, same_architecture
 from meddistill.training.assembly import Assembly, assemble
+from meddistill.training.averaging import Averaging
 from meddistill.training.callbacks import EpochProgress, Recorder, restore_torch_state
 from meddistill.training.claim import (
     already_done,
@@ -90,7 +91,7 @@ def fit(
         task = assemble(recipe, task.data)
     has_selection = bool(task.data.split.cases.get("selection"))
     recorder = Recorder(folder, task.spec, recipe.training, has_selection=has_selection)
-    trainer = build_trainer(recipe.training, folder, recorder)
+    trainer = build_trainer(recipe.training, folder, recorder, averaging_of(task))
     task.data.decode()
     task.ready(trainer.strategy.root_device)
     resumed = restore_torch_state(folder.checkpoint) if goes_on else None
@@ -174,13 +175,24 @@ def _begin(
     folder.write_state(state="running", epochs_done=0)
 
 
-def build_trainer(config: TrainingConfig, folder: RunFolder, recorder: Recorder) -> L.Trainer:
-    """The Lightning trainer of a run: `recorder` fills the folder, logs go to TensorBoard and a bar."""
+def averaging_of(task: Assembly) -> list[L.Callback]:
+    """What averages the student's weights, where the recipe asks for it."""
+    config = task.recipe.training
+    return [] if config.average is None else [Averaging(config.average, config, task.training_loader)]
+
+
+def build_trainer(
+    config: TrainingConfig, folder: RunFolder, recorder: Recorder, before: Sequence[L.Callback] = ()
+) -> L.Trainer:
+    """The Lightning trainer of a run: `recorder` fills the folder, logs go to TensorBoard and a bar.
+
+    Callbacks in `before` act before it.
+    """
     from lightning.pytorch.loggers import TensorBoardLogger
 
     return make_trainer(
         config,
-        callbacks=[recorder, EpochProgress(recorder)],
+        callbacks=[*before, recorder, EpochProgress(recorder)],
         logger=TensorBoardLogger(folder.tensorboard, name="", version=""),
         root=folder.root,
     )

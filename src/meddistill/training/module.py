@@ -55,6 +55,7 @@ class DistillationModule(L.LightningModule):
         self.seed = seed
         self.frozen = tuple(frozen)
         self._outside: dict[str, BaseTeacher | None] = {"teacher": teacher}
+        self._average: dict[str, nn.Module] = {}
         self._unchecked: list[tuple[Tensor, list[str]]] = []
         self._train_means: dict[str, WeightedMean] = {}
         self.selection_loss = WeightedMean()
@@ -70,6 +71,15 @@ class DistillationModule(L.LightningModule):
         super().train(mode)
         hold_frozen(self.student, self.frozen)
         return self
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """What is scored and kept: the student, or an average of its weights once there is one."""
+        return self._average.get("network", self.student)
+
+    def evaluate_with(self, network: nn.Module) -> None:
+        """Score and keep `network` from now on; like the teacher it stays out of the module tree."""
+        self._average["network"] = network
 
     def forward(self, image: Tensor) -> Tensor:
         """Student logits."""
@@ -150,7 +160,7 @@ class DistillationModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Cross-entropy and mean Dice on the selection split; cases empty in both masks have no Dice."""
-        logits = self.student(batch["image"]).float()
+        logits = self.evaluated(batch["image"]).float()
         cases = len(batch["case_id"])
         self.selection_loss.update(partial_cross_entropy(logits, batch["label"]), weight=cases)
         counts = count_overlap(logits.argmax(1), batch["label"], num_classes=self.num_classes)

@@ -60,7 +60,7 @@ def prepare(task: Assembly, stores: Path, *, say: Callable[[str], None] | None =
     """
     recipe, data, method, teacher = task.recipe, task.data, task.method, task.teacher
     if teacher is None:
-        method.prepare(Context(num_classes=data.num_classes, epochs=recipe.training.epochs))
+        method.prepare(Context(num_classes=data.num_classes, epochs=recipe.training.epochs, seed=recipe.seed))
         return Prepared()
     if method.needs_teacher_temperature and not data.has_labels("calibration"):
         raise TeacherError(
@@ -85,6 +85,7 @@ def prepare(task: Assembly, stores: Path, *, say: Callable[[str], None] | None =
         Context(
             num_classes=data.num_classes,
             epochs=recipe.training.epochs,
+            seed=recipe.seed,
             teacher_batches=lambda: training_logits(recipe, data, of_images or teacher),
             teacher_temperature=calibration.temperature if calibration else None,
         )
