@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from meddistill.data._inspect_cases import CaseFacts
 from meddistill.data._inspect_types import Finding, Level
 from meddistill.data.case import IGNORE_INDEX, Source
+from meddistill.data.task import answers_images
 
 
 def check_cases(source: Source, facts: Sequence[CaseFacts]) -> Iterator[Finding]:
@@ -21,7 +22,12 @@ def check_cases(source: Source, facts: Sequence[CaseFacts]) -> Iterator[Finding]
             lambda f: _shape_misfit(source, f),
         ),
         ("error", "value-range", "with values that are not finite or lie outside 0..1", _value_misfit),
-        ("error", "size-mismatch", "whose label differs in size; resample the label", _size_misfit),
+        (
+            "error",
+            "size-mismatch",
+            "whose label differs in size; resample the label",
+            lambda f: () if answers_images(source) else _size_misfit(f),
+        ),
         (
             "error",
             "label-value",
@@ -29,7 +35,7 @@ def check_cases(source: Source, facts: Sequence[CaseFacts]) -> Iterator[Finding]
             lambda f: _label_misfit(source, f),
         ),
         ("warning", "constant-image", "of one grey value; remove them", _constant),
-        ("note", "unlabelled", "without any labelled pixel; they can teach nothing alone", _unlabelled),
+        ("note", "unlabelled", f"without any {_labelled(source)}; they can teach nothing alone", _unlabelled),
     )
     for level, kind, words, check in checks:
         items = [item for one in facts for item in check(one)]
@@ -48,6 +54,10 @@ def by(size: Sequence[int]) -> str:
         '256 x 320'
     """
     return " x ".join(str(length) for length in size)
+
+
+def _labelled(source: Source) -> str:
+    return "label" if answers_images(source) else "labelled pixel"
 
 
 def _cases(count: int) -> str:

@@ -15,6 +15,7 @@ from meddistill.data.cache import CaseCache
 from meddistill.data.case import IGNORE_INDEX, Case, Source
 from meddistill.data.resize import resize_label
 from meddistill.data.sheet import Picture, contact_sheet
+from meddistill.data.task import answers_images
 from meddistill.errors import ConfigError
 from meddistill.files import replacing
 
@@ -46,14 +47,27 @@ def write_sheet(file: Path, pictures: Sequence[Picture], class_names: Sequence[s
 
 
 def label_pictures(source: Source, cases: Sequence[Case]) -> list[Picture]:
-    """A dozen cases, evenly spread, with their full labels.
+    """A dozen cases, evenly spread, with their full labels; those of whole images stand beside the name.
 
     Raises:
         DataError: a file cannot be read.
     """
+    if answers_images(source):
+        return [Picture(case.id, _answer(source, case), source.read_image(case)) for case in _spread(cases)]
     return [
         _picture(case.id, "", source.read_image(case), source.read_label(case)) for case in _spread(cases)
     ]
+
+
+def _answer(source: Source, case: Case) -> str:
+    """The label of an image in words."""
+    label = source.read_label(case)
+    names = source.class_names
+    if (label == IGNORE_INDEX).all():
+        return "unknown"
+    if label.ndim == 0:
+        return names[int(label)]
+    return ", ".join(names[index] for index in np.flatnonzero(label == 1)) or "none of the labels"
 
 
 def weak_pictures(cache: CaseCache, facts: Sequence[WeakFacts]) -> list[Picture]:
