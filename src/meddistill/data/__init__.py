@@ -15,15 +15,19 @@ if TYPE_CHECKING:
     from meddistill.data.dataset import CaseDataset, make_loader
     from meddistill.data.inspect import Inspection, inspect_source
     from meddistill.data.phantom import PhantomSource, phantom_case, write_phantom
+    from meddistill.data.sources.class_folder import ClassFolderSource
     from meddistill.data.sources.decathlon import DecathlonSource
     from meddistill.data.sources.dicom import DicomSource
     from meddistill.data.sources.folder import FolderSource
     from meddistill.data.sources.manifest import ManifestSource
+    from meddistill.data.sources.medmnist import MedMnistSource
     from meddistill.data.sources.nnunet import NnUNetSource
     from meddistill.data.sources.palette import PaletteSource
     from meddistill.data.sources.slices import SliceSource
+    from meddistill.data.sources.table import TableSource
     from meddistill.data.sources.volume_folder import VolumeFolderSource
     from meddistill.data.splits import check_no_leak, split_cases
+    from meddistill.data.task import task_of
     from meddistill.data.transforms import make_transform
     from meddistill.data.validate import check_files
     from meddistill.data.volumes.geometry import Geometry
@@ -35,18 +39,21 @@ _HOME = {
     "Case": "case",
     "CaseCache": "cache",
     "CaseDataset": "dataset",
+    "ClassFolderSource": "sources.class_folder",
     "DecathlonSource": "sources.decathlon",
     "DicomSource": "sources.dicom",
     "FolderSource": "sources.folder",
     "Geometry": "volumes.geometry",
     "Inspection": "inspect",
     "ManifestSource": "sources.manifest",
+    "MedMnistSource": "sources.medmnist",
     "NnUNetSource": "sources.nnunet",
     "PaletteSource": "sources.palette",
     "PhantomSource": "phantom",
     "SliceSource": "sources.slices",
     "Source": "case",
     "Split": "case",
+    "TableSource": "sources.table",
     "VolumeFolderSource": "sources.volume_folder",
     "check_files": "validate",
     "check_no_leak": "splits",
@@ -55,6 +62,7 @@ _HOME = {
     "make_transform": "transforms",
     "phantom_case": "phantom",
     "split_cases": "splits",
+    "task_of": "task",
     "write_phantom": "phantom",
     "write_volume": "volumes.nifti",
 }
@@ -65,18 +73,21 @@ __all__ = [
     "Case",
     "CaseCache",
     "CaseDataset",
+    "ClassFolderSource",
     "DecathlonSource",
     "DicomSource",
     "FolderSource",
     "Geometry",
     "Inspection",
     "ManifestSource",
+    "MedMnistSource",
     "NnUNetSource",
     "PaletteSource",
     "PhantomSource",
     "SliceSource",
     "Source",
     "Split",
+    "TableSource",
     "VolumeFolderSource",
     "check_files",
     "check_no_leak",
@@ -85,6 +96,7 @@ __all__ = [
     "make_transform",
     "phantom_case",
     "split_cases",
+    "task_of",
     "write_phantom",
     "write_volume",
 ]

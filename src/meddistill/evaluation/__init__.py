@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from meddistill._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from meddistill.evaluation.answers import AnswerTable
+    from meddistill.evaluation.class_metrics import CLASS_METRICS
+    from meddistill.evaluation.classification import answer_images, summarise_answers
     from meddistill.evaluation.compare import Comparison, compare_runs
     from meddistill.evaluation.gallery import Gallery, make_gallery
     from meddistill.evaluation.metrics import METRICS
@@ -30,7 +33,9 @@ if TYPE_CHECKING:
     from meddistill.evaluation.volumes import score_volume, score_volumes
 
 __all__ = [
+    "CLASS_METRICS",
     "METRICS",
+    "AnswerTable",
     "ByPatches",
     "BySlices",
     "Comparison",
@@ -39,6 +44,7 @@ __all__ = [
     "ReliabilityBins",
     "Resized",
     "ScoreTable",
+    "answer_images",
     "average_surface_distance",
     "bootstrap_ci",
     "compare_runs",
@@ -58,10 +64,14 @@ __all__ = [
     "score_volume",
     "score_volumes",
     "summarise",
+    "summarise_answers",
     "surface_distances",
 ]
 
 _MODULES = {
+    "answers": ("AnswerTable",),
+    "class_metrics": ("CLASS_METRICS",),
+    "classification": ("answer_images", "summarise_answers"),
     "compare": ("Comparison", "compare_runs"),
     "gallery": ("Gallery", "make_gallery"),
     "metrics": ("METRICS",),

@@ -109,7 +109,8 @@ class MedMnistSource(ImageAnswers):
             return np.repeat(image[None], self.channels, axis=0)
         if self.channels == 3:
             return np.ascontiguousarray(image.transpose(2, 0, 1))
-        return (image.astype(np.float32) @ _LUMINANCE).round().astype(np.uint8)[None]
+        grey: npt.NDArray[np.uint8] = (image.astype(np.float32) @ _LUMINANCE).round().astype(np.uint8)
+        return grey[None]
 
     def _part(self, part: str) -> npt.NDArray[np.uint8]:
         if part not in self._images:
