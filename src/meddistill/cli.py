@@ -202,7 +202,12 @@ def _print_summary(summary: dict[str, Any], split: str) -> None:
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders; the first is the baseline.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Run folders; the first is the baseline. RUN:BRANCH is another branch of a student."
+        ),
+    ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the table as CSV.")] = None,
 ) -> None:
     """Compare runs case by case: means with confidence intervals, paired tests with Holm correction.

@@ -11,6 +11,7 @@ from meddistill.files import write_text
 from meddistill.training.run_folder import RunFolder
 from meddistill.training.study import plan_study
 from meddistill.training.tables import compare_folders
+from tests.evaluation.tables import table
 from tests.mistakes import made_run
 from tests.recipes import tiny, tiny_recipe
 
@@ -110,3 +111,20 @@ def test_seeds_of_a_row_may_differ_in_the_folders_of_their_teachers_alone(tmp_pa
     scored_run(tmp_path / "joined-s2", seed=2, **ensemble(2, combine="logits"))
     with pytest.raises(RunError, match="differ in teacher"):
         compare_folders([*folders, tmp_path / "joined-s2"])
+
+
+def test_another_branch_of_a_student_is_a_row_of_its_own(tmp_path):
+    run = scored_run(tmp_path / "mixed-s0")
+    upper = RunFolder(run).scores(branch="upper")
+    table(dice=(0.4, 0.5)).write_csv(upper)
+    compared = compare_folders([run, f"{run}:upper"], metrics=["dice"])
+    assert [(row.row, round(row.mean, 2)) for row in compared.rows] == [
+        ("mixed", 0.15),
+        ("mixed:upper", 0.45),
+    ]
+    assert round(compared.tests[0].mean_difference, 2) == 0.3
+    with pytest.raises(RunError, match="unknown branch 'uper'; did you mean 'upper'"):
+        compare_folders([run, f"{run}:uper"])
+    upper.unlink()
+    with pytest.raises(RunError, match="has one branch only"):
+        compare_folders([run, f"{run}:upper"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from meddistill.config import Recipe, recipe_to_yaml
-from meddistill.errors import RunError
-from meddistill.evaluation import Comparison, compare_runs
+from meddistill.errors import RunError, unknown_name
+from meddistill.evaluation import Comparison, ScoreTable, compare_runs
 from meddistill.files import write_json, write_text
 from meddistill.report import ComparedRun, write_comparison
 from meddistill.training.evaluate import read_recipe
@@ -23,29 +25,76 @@ TABLE_METRICS = ("dice", "dice_both_empty_1", "iou", "hd95", "ece")
 """What a study's table shows; `dice_both_empty_1` also rewards leaving an image without lesion empty."""
 
 
-def compare_folders(folders: Sequence[Path], *, metrics: Sequence[str] = TABLE_METRICS) -> Comparison:
+def compare_folders(folders: Sequence[Path | str], *, metrics: Sequence[str] = TABLE_METRICS) -> Comparison:
     """Compare run folders on their test scores; the first folder's row is the baseline.
 
-    Folders called `ROW-sSEED` are seeds of one row; rows are paired seed by seed.
+    Folders called `ROW-sSEED` are seeds of one row; rows are paired seed by seed. `FOLDER:BRANCH` means
+    another branch of a student that has several, as a row of its own.
 
     Raises:
-        RunError: fewer than two rows, a folder that is given twice, is no run or has no test scores, runs of
-            one row that differ in more than the seed, or runs scored on different cases.
+        RunError: fewer than two rows, a folder that is given twice, is no run or has no test scores (of that
+            branch), runs of one row that differ in more than the seed, or runs scored on different cases.
     """
-    rows: dict[str, list[Path]] = {}
+    rows: dict[str, list[_Scored]] = {}
     for folder in folders:
-        if not RunFolder(folder).config.is_file():
-            raise RunError(f"{folder} is not a run folder: config.yaml is missing")
-        row = rows.setdefault(_SEED.sub("", folder.resolve().name), [])
-        if folder.resolve() in row:
+        run = _Scored.parse(str(folder))
+        if run in (row := rows.setdefault(run.row, [])):
             raise RunError(f"{folder} is given twice; name each run once")
-        row.append(folder.resolve())
+        row.append(run)
     if len(rows) < 2:
         raise RunError("compare needs the runs of at least two rows, for example runs/iid-s0 runs/kd-s0")
     for name, row in rows.items():
-        row.sort(key=lambda folder: int(folder.name.rpartition("-s")[2]) if _SEED.search(folder.name) else 0)
-        _check_row(name, row)
-    return compare_runs(rows, baseline=next(iter(rows)), metrics=metrics)
+        row.sort(key=lambda run: run.seed)
+        _check_row(name, [run.folder for run in row])
+    tables = {name: [run.table() for run in row] for name, row in rows.items()}
+    return compare_runs(tables, baseline=next(iter(rows)), metrics=metrics)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A run folder, and the branch of its student that is meant; None for the one to use."""
+
+    folder: Path
+    branch: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `FOLDER` or `FOLDER:BRANCH`."""
+        folder, branch = Path(text), None
+        if not folder.exists() and ":" in text:
+            place, _, branch = text.rpartition(":")
+            folder = Path(place)
+        if not RunFolder(folder).config.is_file():
+            raise RunError(f"{folder} is not a run folder: config.yaml is missing")
+        return cls(folder.resolve(), branch)
+
+    @property
+    def row(self) -> str:
+        """Name of the row that it is a seed of."""
+        name = _SEED.sub("", self.folder.name)
+        return name if self.branch is None else f"{name}:{self.branch}"
+
+    @property
+    def seed(self) -> int:
+        """The seed in its name, 0 without one."""
+        return int(self.folder.name.rpartition("-s")[2]) if _SEED.search(self.folder.name) else 0
+
+    def table(self) -> ScoreTable:
+        """Its scores.
+
+        Raises:
+            RunError: there are none.
+        """
+        folder = RunFolder(self.folder)
+        if self.branch is not None and not folder.scores(branch=self.branch).exists():
+            known = [
+                file.stem.partition("-scores-")[2]
+                for file in self.folder.glob("evaluation/test-scores-*.csv")
+            ]
+            if not known:
+                raise RunError(f"{self.folder} has one branch only; give it without :{self.branch}")
+            raise RunError(f"{self.folder}: {unknown_name('branch', self.branch, known)}")
+        return ScoreTable.read_csv(folder.scores(branch=self.branch))
 
 
 def _check_row(row: str, folders: Sequence[Path]) -> None:
