@@ -23,6 +23,7 @@ from meddistill.cli_options import (
     TuneOption,
     spelled_out,
 )
+from meddistill.cli_print import print_comparisons, print_summary
 from meddistill.errors import DataError, MedDistillError
 
 app = typer.Typer(
@@ -113,7 +114,7 @@ def train(
     teacher_floor: FloorOption = None,  # noqa: ARG001 - read by `_overrides`
     auto_tune: TuneOption = None,
 ) -> None:
-    """Train one student, score it on the test split and write its report.
+    """Train one student, score it on the test split and on further test sets, and write its report.
 
     Any key of the recipe can be overridden with --key value.
 
@@ -123,17 +124,18 @@ def train(
 
     checked = load_recipe(recipe, _overrides(context), row=row)
     from meddistill.report import write_report
-    from meddistill.training.claim import has_cases, is_first_process
+    from meddistill.training.claim import is_first_process
     from meddistill.training.evaluate import evaluate as evaluate_run
     from meddistill.training.fit import fit
 
     run = fit(checked, out, resume=resume, stores=stores, auto_tune=auto_tune, say=partial(print, flush=True))
     if not is_first_process():
         return
-    if has_cases(run, "test"):
-        _print_summary(evaluate_run(run.root), "test")
-    else:
-        print("no test split: nothing was scored")
+    scored = run.scored_cases()
+    for name in scored:
+        print_summary(evaluate_run(run.root, split=name), name)
+    if not scored:
+        print("no test split and no tests: nothing was scored")
     print(f"report: {write_report(run)}")
 
 
@@ -143,8 +145,18 @@ def annotate(
     recipe: RecipeArgument,
     out: OutOption,
     row: RowOption = None,
-    split: Annotated[list[str], typer.Option(help="Splits to annotate; repeat it for several.")] = ["train"],  # noqa: B006
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Splits to annotate; repeat it for several.  [default: train; of a method that needs no "
+            "labels also selection]"
+        ),
+    ] = None,
     shard: Annotated[str, typer.Option(help="Only part i of n, as i/n; all parts fill one store.")] = "1/1",
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Also make a data folder here: images, masks, soft masks and what was left out."),
+    ] = None,
     teacher_floor: FloorOption = None,  # noqa: ARG001 - read by `_overrides`
 ) -> None:
     """Run the recipe's teacher once per case and store its logits for trainings to come.
@@ -159,45 +171,36 @@ def annotate(
     from meddistill.teachers.annotate import Shard
     from meddistill.training.annotation import annotate_recipe
 
-    done, stored = annotate_recipe(
-        checked, out, splits=split, shard=Shard.parse(shard), say=partial(print, flush=True)
-    )
-    if stored is None:
-        print(f"{done}; other parts are missing")
+    say = partial(print, flush=True)
+    found = annotate_recipe(checked, out, splits=split or (), shard=Shard.parse(shard), masks=masks, say=say)
+    if found.stored is None:
+        print(f"{found.done}; other parts are missing")
     else:
-        print(stored)
+        print(found.stored)
     print(f"teacher store: {out}")
+    if found.exclusion is not None:
+        print(f"{found.exclusion.summary()}\nmasks: {masks}")
 
 
 @app.command()
 def evaluate(
     run: RunArgument,
-    split: Annotated[str, typer.Option(help="train, selection, calibration or test.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="train, selection, calibration, test, or a name among the recipe's tests.")
+    ] = "test",
     again: Annotated[
         bool, typer.Option("--again", help="Score again and replace the stored scores.")
     ] = False,
 ) -> None:
-    """Score a finished run on one split and rewrite its report.
+    """Score a finished run on one split or further test set and rewrite its report.
 
     Example: `meddistill evaluate runs/iid-s1 --split selection`
     """
     from meddistill.report import write_report
     from meddistill.training.evaluate import evaluate as evaluate_run
 
-    _print_summary(evaluate_run(run, split=split, again=again), split)
+    print_summary(evaluate_run(run, split=split, again=again), split)
     print(f"report: {write_report(run)}")
-
-
-def _print_summary(summary: dict[str, Any], split: str) -> None:
-    for name, value in summary["metrics"].items():
-        if value["mean"] is not None:
-            interval = (
-                f"  95 % CI {value['low']:.4f} to {value['high']:.4f}" if value["low"] is not None else ""
-            )
-            print(f"{split} {name:<20} {value['mean']:.4f}{interval}")
-    print(f"{split} counts: " + ", ".join(f"{name} {count}" for name, count in summary["counts"].items()))
-    for name, other in summary.get("branches", {}).items():
-        _print_summary(other, f"{split} {name} branch")
 
 
 @app.command()
@@ -208,6 +211,10 @@ def compare(
             help="Run folders; the first is the baseline. RUN:BRANCH is another branch of a student."
         ),
     ],
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split or test set to compare on.  [default: the first that all runs share]"),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the table as CSV.")] = None,
 ) -> None:
     """Compare runs case by case: means with confidence intervals, paired tests with Holm correction.
@@ -219,7 +226,7 @@ def compare(
     from meddistill.files import write_text
     from meddistill.training.tables import compare_folders
 
-    comparison = compare_folders(runs)
+    comparison = compare_folders(runs, split=split)
     print(comparison.to_markdown())
     if out is not None:
         write_text(out, comparison.to_csv())
@@ -253,8 +260,8 @@ def _study(
     checked, runs = plan_study(recipe, out, overrides)
     print(f"{len(runs)} runs in {out}")
     run_study(runs, out, jobs=jobs, auto_tune=auto_tune)
-    comparison, page = write_study(checked, runs, out)
-    print(comparison.to_markdown())
+    comparisons, page = write_study(checked, runs, out)
+    print_comparisons(comparisons)
     print(f"report: {page}")
     return page
 

@@ -40,7 +40,9 @@ def test_a_student_that_answers_once_per_image_is_refused():
     )
 
 
-@pytest.mark.parametrize("weights", ["uniform", "validation_per_class", [1, 2.5], [[1, 0], [0.5, 1]]])
+@pytest.mark.parametrize(
+    "weights", ["uniform", "confidence", "validation_per_class", [1, 2.5], [[1, 0], [0.5, 1]]]
+)
 def test_an_ensemble_survives_yaml(weights):
     members = [
         {"path": "a", "class_map": [0, [1, 2], None]},
@@ -76,8 +78,8 @@ def test_a_minimal_recipe_gets_the_stated_defaults():
         ),
         (
             {"teacher": {"weights": "valdation"}},
-            "teacher.weights: input should be 'uniform', 'validation' or 'validation_per_class', got "
-            "'valdation'",
+            "teacher.weights: input should be 'uniform', 'confidence', 'validation' or "
+            "'validation_per_class', got 'valdation'",
         ),
         (
             {"teacher": {"members": [{"path": "a"}, {"pth": "x"}]}},

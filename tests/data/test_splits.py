@@ -183,3 +183,80 @@ def test_the_order_in_which_fractions_are_written_does_not_matter():
     written = split_cases(source, fractions=shares, seed=3)
     turned = split_cases(source, fractions=dict(reversed(shares.items())), seed=3)
     assert written.cases == turned.cases
+
+
+def test_parts_come_before_carving_and_leave_the_test_split_alone():
+    source = source_of(singles({"a": 60, "b": 30}))
+    fractions = {"train": 0.8, "test": 0.2}
+    whole = split_cases(source, fractions=fractions, seed=2)
+    parts = [
+        split_cases(source, fractions=fractions, part=(n, 3), carve={"selection": 0.25}, seed=2)
+        for n in range(3)
+    ]
+    found = [{*part.cases["train"], *part.cases["selection"]} for part in parts]
+    assert set().union(*found) == set(whole.cases["train"])
+    assert sum(map(len, found)) == len(whole.cases["train"]) == 72
+    for number, part in enumerate(parts):
+        assert len(part.cases["selection"]) == 6
+        assert part.cases["test"] == whole.cases["test"]
+        assert f"train is part {number} of 3 (from 0), seed 2" in part.note
+        assert part.note.endswith("48 in no split")
+        check_no_leak(part)
+
+
+def test_other_seeds_give_other_parts():
+    source = source_of(singles({"a": 40}))
+    parts = [
+        split_cases(source, fractions={"train": 0.9, "test": 0.1}, part=(0, 2), seed=seed) for seed in (0, 1)
+    ]
+    assert set(parts[0].cases["train"]) != set(parts[1].cases["train"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(grouped_cases(), st.floats(0.05, 1), st.floats(0.05, 1), st.integers(0, 99))
+def test_fractions_of_a_split_are_nested_and_never_touch_test(cases, first, second, seed):
+    small, large = sorted((first, second))
+    shares = {"train": 0.6, "selection": 0.2, "test": 0.2}
+    a, b = (
+        split_cases(source_of(cases), fractions=shares, fraction=fraction, seed=seed)
+        for fraction in (small, large)
+    )
+    whole = split_cases(source_of(cases), fractions=shares, seed=seed)
+    assert a.cases["test"] == b.cases["test"] == whole.cases["test"]
+    for name in ("train", "selection"):
+        assert a.cases[name]
+        assert set(a.cases[name]) <= set(b.cases[name]) <= set(whole.cases[name])
+    assert f"{small:g} of the groups of each split but test are used, seed {seed}" in a.note
+    check_no_leak(a)
+
+
+def test_the_whole_fraction_changes_nothing():
+    source = source_of(singles({"a": 20}))
+    whole, all_of_it = (
+        split_cases(source, fractions=FRACTIONS, fraction=fraction) for fraction in (None, 1.0)
+    )
+    assert ids(whole) == ids(all_of_it)
+
+
+@pytest.mark.parametrize("fraction", [0, -0.5, 1.01, float("nan")])
+def test_a_fraction_out_of_range_is_refused(fraction):
+    with pytest.raises(ConfigError, match="fraction must be above 0 and at most 1"):
+        split_cases(source_of(singles({"a": 20})), fractions=FRACTIONS, fraction=fraction)
+
+
+@pytest.mark.parametrize("part", [(0, 1), (3, 3), (-1, 2)])
+def test_a_part_out_of_range_is_refused(part):
+    with pytest.raises(ConfigError, match="is no part of train"):
+        split_cases(source_of(singles({"a": 20})), fractions=FRACTIONS, part=part)
+
+
+def test_more_parts_than_groups_are_refused():
+    with pytest.raises(DataError, match=r"too few groups \(4\) for 9 parts"):
+        split_cases(source_of(singles({"a": 5})), fractions={"train": 0.8, "test": 0.2}, part=(0, 9))
+
+
+def test_images_without_labels_are_all_for_training():
+    source = SimpleNamespace(cases=tuple(singles({"a": 10})), labelled=False)
+    split = split_cases(source, carve={"selection": 0.2})
+    assert [len(split.cases[name]) for name in SPLITS] == [8, 2, 0, 0]
+    assert split.note.startswith("all images, which have no labels; selection 0.2 carved")

@@ -204,3 +204,23 @@ def test_the_stored_logits_are_compared_with_the_live_teacher(page):
     assert "544 rows, 2.1 MB as uint8" in text
     assert "|dp| at most 0.6100, 0.0123 on average (8 cases)" in text
     assert "no change of the image" in text
+
+
+def test_a_transferal_set_has_its_own_section(tmp_path):
+    folder = build_run(tmp_path / "run")
+    rules = [{"name": "target_pixels", "removes": "fewer than 256 target pixels", "removed": 3, "alone": 5}]
+    folder.exclusion.write_text(json.dumps({"total": 12, "kept": 9, "rules": rules}))
+    environment = json.loads(folder.environment.read_text())
+    environment["selection"] = "agreement with the teacher"
+    folder.environment.write_text(json.dumps(environment))
+    shown = check_accessible_and_alone(write_report(folder).read_text(encoding="utf-8"))
+    (section,) = shown.all("section", id="exclusion")
+    text = plain(section.text)
+    assert "learnt from 9 of 12 images" in text
+    assert "the selection split is agreement with the teacher, not with the truth" in text
+    assert "target_pixels" in text
+    assert "fewer than 256 target pixels" in text
+
+
+def test_other_runs_have_no_such_section(page):
+    assert not page.all("section", id="exclusion")

@@ -139,12 +139,57 @@ def test_the_fingerprint_holds_members_weights_and_combination():
 
     same = fingerprint()
     assert fingerprint(weights=[2, 2], name="other") == same
-    for change in ({"weights": [1, 2]}, {"combine": "logits"}, {"mean": [0.5]}):
+    for change in ({"weights": [1, 2]}, {"weights": "confidence"}, {"combine": "logits"}, {"mean": [0.5]}):
         other = fingerprint(**change)
         assert other["weights"] == same["weights"]
         assert other["preprocessing"] != same["preprocessing"]
     assert fingerprint(first=1.5)["weights"] != same["weights"]
     assert fingerprint(first=1.5)["preprocessing"] == same["preprocessing"]
+
+
+def test_members_can_be_weighed_by_their_confidence_in_each_case():
+    """A member that says 1/2 everywhere has no say."""
+    ensemble = Ensemble([Teacher(Says(0.0, 0.0)), Teacher(Says(1.0, 3.0))], weights="confidence")
+    torch.testing.assert_close(ensemble(IMAGE).softmax(1), ensemble.teachers[1](IMAGE).softmax(1))
+    assert ensemble.describe()["weights"] == "confidence"
+    ensemble.set_weights(None)
+    assert ensemble.describe()["weights"] == [[0.5, 0.5], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize("combine", ["probabilities", "logits"])
+def test_confidence_is_that_of_each_case(combine):
+    """One member is sure of dark images, the other of bright ones."""
+    dark, bright = torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
+    sure_of_dark, sure_of_bright = (nn.Conv2d(1, 2, 1, bias=True) for _ in range(2))
+    with torch.no_grad():
+        for network, slope, offset in ((sure_of_dark, -9.0, 9.0), (sure_of_bright, -9.0, 0.0)):
+            network.weight.copy_(torch.tensor([0.0, slope]).view(2, 1, 1, 1))
+            network.bias.copy_(torch.tensor([0.0, offset]))
+    members = [Teacher(sure_of_dark), Teacher(sure_of_bright)]
+    joined = Ensemble(members, weights="confidence", combine=combine)(torch.cat([dark, bright]))
+    torch.testing.assert_close(joined.softmax(1)[0], members[0](dark).softmax(1)[0], atol=1e-6, rtol=0)
+    torch.testing.assert_close(joined.softmax(1)[1], members[1](bright).softmax(1)[0], atol=1e-6, rtol=0)
+
+
+def test_confidence_with_label_sets_that_differ():
+    """The member that knows liver alone guesses about it, so that the other one decides."""
+    liver = Teacher(Says(0.0, 0.0), class_map=[0, 1, None])
+    both = Teacher(Says(2.0, 0.0, 1.0), num_classes=3)
+    ensemble = Ensemble([liver, both], weights="confidence")
+    ensemble.check_fits(num_classes=3, in_channels=1)
+    torch.testing.assert_close(ensemble(IMAGE).softmax(1), both(IMAGE).softmax(1))
+
+
+def test_the_logits_of_the_members_can_be_had():
+    known, unknown = (
+        Teacher(Says(1.0, 2.0, 3.0), num_classes=3),
+        Teacher(Says(1.0, 5.0), class_map=[0, 1, None]),
+    )
+    ensemble = Ensemble([known, unknown])
+    logits = ensemble.member_logits(IMAGE)
+    assert logits[:, 0, :, 0, 0].tolist() == [[1.0, 2.0, 3.0], [1.0, 5.0, -torch.inf]]
+    assert torch.equal(ensemble.join(logits), ensemble(IMAGE))
+    assert not logits.is_inference()
 
 
 def rows(*values: float) -> Tensor:

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meddistill.errors import ConfigError, TeacherError
-from meddistill.teachers.joining import join_function, join_logits, join_probabilities, weight_table
+from meddistill.teachers.joining import (
+    confidence_table,
+    join_function,
+    join_logits,
+    join_probabilities,
+    member_confidence,
+    weight_table,
+)
 
 INF = math.inf
 
@@ -147,3 +154,67 @@ def test_weights_that_do_not_fit_are_refused(weights: list[float], said: str):
 def test_an_unknown_combination_is_refused():
     with pytest.raises(ConfigError, match=r"unknown teacher\.combine 'logit'; did you mean 'logits'"):
         join_function("logit")
+
+
+def test_confidence_by_hand():
+    """Two pixels of (1/2, 1/2) and (1, 0): half the entropy of equally likely classes."""
+    half = torch.tensor([[0.5, 1.0], [0.5, 0.0]]).log()[None, None]
+    assert member_confidence(half, ALL[:1, :2]).tolist() == [[pytest.approx(0.5)]]
+
+
+def test_confidence_counts_only_the_classes_that_a_member_knows():
+    logits = log([0.5, 0.5, 0.0], [0.5, 0.5, 0.0])
+    known = torch.tensor([[True, True, False], [True, True, True]])
+    unsure, surer = member_confidence(logits, known)[:, 0].tolist()
+    assert unsure == pytest.approx(0, abs=1e-6)
+    assert surer == pytest.approx(1 - math.log(2) / math.log(3), rel=1e-5)
+
+
+def test_members_are_weighed_by_their_confidence_in_each_case():
+    """Member 0 is sure of the first case and guesses in the second; member 1 the other way round."""
+    sure, guess = [0.99, 0.01], [0.5, 0.5]
+    logits = torch.tensor([[sure, guess], [guess, sure]]).log()
+    table = confidence_table(logits, ALL[:, :2])
+    torch.testing.assert_close(table, torch.tensor([[[1.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 1.0]]]))
+    for join in (join_probabilities, join_logits):
+        torch.testing.assert_close(join(logits, table).softmax(1), torch.tensor([sure, sure]))
+
+
+def test_weights_by_confidence_are_normalised_over_those_who_know_the_class():
+    logits = log([0.9, 0.1, 0.0], [0.8, 0.1, 0.1])
+    known = torch.tensor([[True, True, False], [True, True, True]])
+    sure = member_confidence(logits, known)[:, 0]
+    shares = (sure / sure.sum()).tolist()
+    table = confidence_table(logits, known)[:, 0]
+    assert table[:, 0].tolist() == pytest.approx(shares)
+    assert table[:, 1].tolist() == pytest.approx(shares)
+    assert table[:, 2].tolist() == [0.0, 1.0]
+
+
+def test_members_that_only_guess_weigh_the_same():
+    table = confidence_table(torch.zeros(3, 2, 4, 5), torch.ones(3, 4, dtype=torch.bool))
+    torch.testing.assert_close(table, torch.full((3, 2, 4), 1 / 3))
+
+
+@joins
+@given(seed=st.integers(0, 10_000), scale=st.sampled_from([0.0, 1.0, 50.0]))
+@settings(max_examples=30, deadline=None)
+def test_weights_of_cases_add_up_and_leave_the_result_finite(join, seed: int, scale: float):
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(3, 2, 4, 5, 5, generator=generator)
+    known = torch.tensor([[True, True, True, True], [True, False, True, True], [True, True, False, False]])
+    logits = logits.where(known.view(3, 1, 4, 1, 1), -INF)
+    table = confidence_table(logits, known)
+    torch.testing.assert_close(table.sum(0), torch.ones(2, 4))
+    assert not table.movedim(1, 0)[:, ~known].any()
+    assert bool(join(logits, table, known).isfinite().all())
+
+
+@joins
+def test_weights_of_one_case_are_those_of_all(join):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 3, 5, generator=generator)
+    table = weight_table([1, 3], ALL)
+    for known in (None, ALL):
+        by_case = join(logits, table[:, None].expand(2, 3, 3), known)
+        torch.testing.assert_close(by_case, join(logits, table, known))

@@ -160,16 +160,16 @@ def test_runs_share_a_store_and_other_teachers_get_their_own(tmp_path, teacher_r
 def test_a_store_left_unfinished_is_completed_by_the_training(tmp_path, teacher_run):
     recipe = distilled(teacher_run)
     annotate_recipe(recipe, tmp_path / "whole")
-    done, stored = annotate_recipe(recipe, tmp_path / "half", shard=Shard(1, 2))
-    assert stored is None
-    assert done.written == 8
+    half = annotate_recipe(recipe, tmp_path / "half", shard=Shard(1, 2))
+    assert half.stored is None
+    assert half.done.written == 8
     fit(distilled(teacher_run, store=str(tmp_path / "half")), tmp_path / "run")
     assert content(tmp_path / "half") == content(tmp_path / "whole")
 
 
 def test_a_store_of_all_splits_serves_the_training_split(tmp_path, teacher_run):
     recipe = distilled(teacher_run, store=str(tmp_path / "store"))
-    _, stored = annotate_recipe(recipe, tmp_path / "store", splits=("test", "train"))
+    stored = annotate_recipe(recipe, tmp_path / "store", splits=("test", "train")).stored
     assert stored.store.manifest.rows == 20
     data, teacher = task(recipe)
     found = store_for(recipe, data, teacher, tmp_path / "unused")

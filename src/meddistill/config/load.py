@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from meddistill.config.schema import DataConfig, Recipe, Section, TeacherConfig, TeacherSourceConfig
+from meddistill.config.data_checks import check_data
+from meddistill.config.schema import Recipe, Section, TeacherConfig, TeacherSourceConfig
 from meddistill.errors import ConfigError, nearest, unknown_name
 
 S = TypeVar("S", bound=Section)
@@ -200,12 +201,7 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
         ConfigError: the first thing wrong, in one line.
     """
     recipe = check_section(Recipe, mapping)
-    _check_size(recipe.data)
-    source = recipe.data.source
-    if len(recipe.data.size or ()) == 3 and getattr(source, "slices", source.kind != "phantom"):
-        raise ConfigError(
-            "data.size: three sizes were given, but this source holds 2D images; give [height, width]"
-        )
+    check_data(recipe)
     from meddistill.methods import create_method
     from meddistill.models.names import resolve_name
 
@@ -238,17 +234,6 @@ def check_section(kind: type[S], mapping: Mapping[str, Any]) -> S:
         return kind.model_validate(dict(mapping))
     except ValidationError as error:
         raise ConfigError(_one_line(kind, error.errors()[0])) from error
-
-
-def _check_size(data: DataConfig) -> None:
-    """Refuse data of no size, or of two."""
-    if data.size is None and (data.patch is None or data.source.kind == "phantom"):
-        raise ConfigError("data.size: this key is required")
-    if data.size is not None and data.patch is not None and data.source.kind != "phantom":
-        raise ConfigError(
-            "data.size and data.patch are both given; leave out data.size: patches are cut from volumes at "
-            "their own size"
-        )
 
 
 def _check_study(recipe: Recipe) -> None:
@@ -319,7 +304,7 @@ def _one_line(kind: type[BaseModel], error: ErrorDetails) -> str:
     return f"{readable}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"
 
 
-_TAGS = ("folder", "manifest", "palette", "phantom", "volumes", "dicom", "nnunet", "decathlon")
+_TAGS = ("folder", "images", "manifest", "palette", "phantom", "volumes", "dicom", "nnunet", "decathlon")
 _ALTERNATIVE = re.compile(r"(literal|list|int|constrained-\w+)(\[|$)")
 """How pydantic names one of several types that a key may have."""
 
@@ -341,8 +326,9 @@ def _fields_at(model: type[BaseModel], where: Sequence[str]) -> list[str]:
         return list(model.model_fields)
     if where[0] not in model.model_fields:
         return []
-    candidates = _models_in(model.model_fields[where[0]].annotation)
-    rest = where[1:]
+    annotation = model.model_fields[where[0]].annotation
+    candidates = _models_in(annotation)
+    rest = where[2:] if get_origin(annotation) is dict else where[1:]
     if rest and rest[0] in _TAGS:
         candidates = [c for c in candidates if rest[0] in get_args(c.model_fields["kind"].annotation)]
         rest = rest[1:]
@@ -350,9 +336,11 @@ def _fields_at(model: type[BaseModel], where: Sequence[str]) -> list[str]:
 
 
 def _paths(model: type[BaseModel]) -> Iterator[str]:
-    """Dotted names of all keys of a section, those of its inner sections included."""
+    """Dotted names of all keys of a section, those of its inner sections with fixed names included."""
     for name, info in model.model_fields.items():
         yield name
+        if get_origin(info.annotation) is dict:
+            continue
         inner = dict.fromkeys(path for part in _models_in(info.annotation) for path in _paths(part))
         yield from (f"{name}.{path}" for path in inner)
 

@@ -27,6 +27,22 @@ class FolderSourceConfig(Section):
     group_pattern: str | None = None
 
 
+class ImagesSourceConfig(Section):
+    """Images without labels, searched recursively: a transferal set, which teachers annotate.
+
+    Files named as masks (`<name>_mask.png`) are left out unopened. `class_names` are those that the teachers
+    tell apart, the background first.
+    """
+
+    kind: Literal["images"]
+    root: str
+    class_names: Annotated[list[str], Field(min_length=2)] = Field(
+        default_factory=lambda: ["background", "foreground"]
+    )
+    channels: Literal[1, 3] = 1
+    group_pattern: str | None = None
+
+
 class ManifestSourceConfig(Section):
     """A CSV with the columns image, label, group, split and weak."""
 
@@ -103,6 +119,7 @@ class DecathlonSourceConfig(VolumeOptions):
 
 SourceConfig = Annotated[
     FolderSourceConfig
+    | ImagesSourceConfig
     | ManifestSourceConfig
     | PaletteSourceConfig
     | PhantomSourceConfig
@@ -114,16 +131,31 @@ SourceConfig = Annotated[
 ]
 
 
+class PartConfig(Section):
+    """One of `of` disjoint parts of the groups of the training split, counted from 0.
+
+    Parts are balanced by stratum and drawn by `splits.seed`; together they are the whole split, so that each
+    can stand for the data of one hospital.
+    """
+
+    index: NotNegative
+    of: Annotated[int, Field(ge=2)]
+
+
 class SplitConfig(Section):
     """How cases are divided: by JSON lists, by the source's own column, or by fractions.
 
-    `carve` cuts further splits out of `train`, as fractions of its groups. Lists are looked for as given,
-    then below the root of the source.
+    `part` narrows `train` to a part of its groups, then `carve` cuts further splits out of it, as fractions
+    of its groups. `fraction` is the share of the groups of each split but `test` whose labels are used, at
+    least one; a smaller one is a part of a larger one. Lists are looked for as given, then below the root of
+    the source. Images without labels need none of this: all of them are training cases.
     """
 
     files: dict[Literal["train", "selection", "calibration", "test"], str] | None = None
     fractions: dict[Literal["train", "selection", "calibration", "test"], Fraction] | None = None
+    part: PartConfig | None = None
     carve: dict[Literal["selection", "calibration"], Fraction] | None = None
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     seed: NotNegative = 0
 
 
@@ -169,6 +201,17 @@ class DataConfig(Section):
         return tuple(self.patch or self.size or ())
 
 
+class FurtherTestConfig(Section):
+    """A further test set, scored after training by its name, at the size of the run's own data.
+
+    With `splits` its `test` split is scored, without them all its cases. It must have labels, and the classes
+    and channels of `data`.
+    """
+
+    source: SourceConfig
+    splits: SplitConfig | None = None
+
+
 class ModelConfig(Section):
     """A network of `create_model`."""
 
@@ -197,9 +240,10 @@ class TeacherSourceConfig(Section):
 class TeacherConfig(TeacherSourceConfig):
     """The teacher: one, with the keys of a member, or an ensemble of `members`.
 
-    Members are joined by `combine`, with `weights` that are equal, fitted to their scores on the selection
-    split (for each member, or for each member and class), or given: one number for each member, or for each
-    member one for each class. A teacher below the `floor` (Dice, or accuracy) is refused.
+    Members are joined by `combine`, with `weights` that are equal, found anew for each case by how sure each
+    member is of it (`confidence`), fitted to their scores on the selection split (for each member, or for
+    each member and class), or given: one number for each member, or for each member one for each class. A
+    teacher below the `floor` (Dice, or accuracy) is refused.
 
     `mode` says where the logits come from during training: `joint` computes them once per case and sends the
     stored maps through the same geometric change as the image; `replay` computes `views` augmented views of
@@ -214,9 +258,11 @@ class TeacherConfig(TeacherSourceConfig):
 
     members: list[TeacherSourceConfig] | None = Field(default=None, min_length=1)
     combine: Literal["probabilities", "logits"] = "probabilities"
-    weights: Literal["uniform", "validation", "validation_per_class"] | list[float] | list[list[float]] = (
-        "uniform"
-    )
+    weights: (
+        Literal["uniform", "confidence", "validation", "validation_per_class"]
+        | list[float]
+        | list[list[float]]
+    ) = "uniform"
     floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     mode: Literal["joint", "replay", "live"] = "joint"
     store: str | None = None
@@ -267,7 +313,11 @@ class StudyConfig(Section):
 
 
 class Recipe(Section):
-    """One training, and optionally the study it belongs to."""
+    """One training, and optionally the study it belongs to.
+
+    `tests` names further test sets, for example images of another hospital; they are scored after training,
+    beside the test split of `data` or instead of it.
+    """
 
     name: str
     seed: NotNegative = 0
@@ -276,4 +326,5 @@ class Recipe(Section):
     method: dict[str, Any]
     teacher: TeacherConfig = Field(default_factory=TeacherConfig)
     training: TrainingConfig
+    tests: dict[str, FurtherTestConfig] = Field(default_factory=dict)
     study: StudyConfig | None = None

@@ -11,7 +11,7 @@ from meddistill._lazy import lazy_names
 
 if TYPE_CHECKING:
     from meddistill.data.cache import CaseCache
-    from meddistill.data.case import IGNORE_INDEX, SPLITS, Case, Source, Split
+    from meddistill.data.case import IGNORE_INDEX, SPLITS, Case, Source, Split, is_labelled
     from meddistill.data.dataset import CaseDataset, make_loader
     from meddistill.data.inspect import Inspection, inspect_source
     from meddistill.data.phantom import PhantomSource, phantom_case, write_phantom
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from meddistill.data.sources.decathlon import DecathlonSource
     from meddistill.data.sources.dicom import DicomSource
     from meddistill.data.sources.folder import FolderSource
+    from meddistill.data.sources.images import ImageSource
     from meddistill.data.sources.manifest import ManifestSource
     from meddistill.data.sources.medmnist import MedMnistSource
     from meddistill.data.sources.nnunet import NnUNetSource
@@ -44,6 +45,7 @@ _HOME = {
     "DicomSource": "sources.dicom",
     "FolderSource": "sources.folder",
     "Geometry": "volumes.geometry",
+    "ImageSource": "sources.images",
     "Inspection": "inspect",
     "ManifestSource": "sources.manifest",
     "MedMnistSource": "sources.medmnist",
@@ -59,6 +61,7 @@ _HOME = {
     "check_no_leak": "splits",
     "make_loader": "dataset",
     "inspect_source": "inspect",
+    "is_labelled": "case",
     "make_transform": "transforms",
     "phantom_case": "phantom",
     "split_cases": "splits",
@@ -78,6 +81,7 @@ __all__ = [
     "DicomSource",
     "FolderSource",
     "Geometry",
+    "ImageSource",
     "Inspection",
     "ManifestSource",
     "MedMnistSource",
@@ -92,6 +96,7 @@ __all__ = [
     "check_files",
     "check_no_leak",
     "inspect_source",
+    "is_labelled",
     "make_loader",
     "make_transform",
     "phantom_case",

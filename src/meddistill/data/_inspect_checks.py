@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from meddistill.data._inspect_cases import CaseFacts
 from meddistill.data._inspect_types import Finding, Level
-from meddistill.data.case import IGNORE_INDEX, Source
+from meddistill.data.case import IGNORE_INDEX, Source, is_labelled
 from meddistill.data.task import answers_images
+
+_Check = tuple[Level, str, str, Callable[[CaseFacts], Iterable[str]]]
+"""Level, kind and words of a finding, and what yields its items of one case."""
 
 
 def check_cases(source: Source, facts: Sequence[CaseFacts]) -> Iterator[Finding]:
     """All findings that concern one case at a time."""
-    checks: tuple[tuple[Level, str, str, Callable[[CaseFacts], Iterable[str]]], ...] = (
+    checks: tuple[_Check, ...] = (
         ("error", "unreadable", "cannot be read; mend or remove the files", lambda f: f.problems),
         (
             "error",
@@ -35,14 +38,16 @@ def check_cases(source: Source, facts: Sequence[CaseFacts]) -> Iterator[Finding]
             lambda f: _label_misfit(source, f),
         ),
         ("warning", "constant-image", "of one grey value; remove them", _constant),
-        ("note", "unlabelled", f"without any {_labelled(source)}; they can teach nothing alone", _unlabelled),
     )
+    if is_labelled(source):
+        words = f"without any {_labelled(source)}; they can teach nothing alone"
+        checks += (("note", "unlabelled", words, _unlabelled),)
     for level, kind, words, check in checks:
         items = [item for one in facts for item in check(one)]
         if items:
             yield Finding(level, kind, f"{_cases(len(items))} {words}", tuple(items))
     yield from _check_names(facts)
-    yield from _check_classes(source, facts)
+    yield from _check_classes(source, facts) if is_labelled(source) else _no_labels(source)
     yield from _check_empty(facts)
 
 
@@ -110,6 +115,16 @@ def _check_classes(source: Source, facts: Sequence[CaseFacts]) -> Iterator[Findi
     absent = tuple(name for value, name in enumerate(source.class_names) if value not in seen)
     if absent and seen:
         yield Finding("warning", "absent-class", "classes that no label contains", absent)
+
+
+def _no_labels(source: Source) -> Iterator[Finding]:
+    """What is to say of images that are meant to have no labels."""
+    message = "the images have no labels: teachers annotate them, and nothing can be scored on them"
+    yield Finding("note", "no-labels", message)
+    left_out = int(getattr(source, "left_out", 0))
+    if left_out:
+        message = f"{left_out} files named as masks (<name>_mask) were left out and not opened"
+        yield Finding("note", "masks-left-out", message)
 
 
 def _check_empty(facts: Sequence[CaseFacts]) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from meddistill.data._inspect_cases import CaseFacts
 from meddistill.data._inspect_types import Finding
 from meddistill.data.case import SPLITS, Case, Source, Split
 from meddistill.data.duplicates import find_duplicates
-from meddistill.data.splits import group_of
+from meddistill.data.grouping import group_of
 
 _SERIES = re.compile(r"^(?P<prefix>.*\w.*)[_-][A-Za-z]*\d+$")
 

@@ -14,8 +14,8 @@ import torch
 from meddistill.data._inspect_types import Finding, Row, Table
 from meddistill.data.cache import CaseCache
 from meddistill.data.case import Case
+from meddistill.data.grouping import group_of
 from meddistill.data.resize import resize_label
-from meddistill.data.splits import group_of
 from meddistill.data.weak.share import PixelCount, count_classes, count_pixels
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from meddistill.data.case import Case, Source
+from meddistill.data.case import IGNORE_INDEX, Case, Source
 from meddistill.data.resize import INTERPOLATIONS, Interpolation, checked_size, resize_image, resize_label
 from meddistill.data.rows import RowFile
 from meddistill.data.sources.scan import check_choice
 from meddistill.data.supervision import Supervision
-from meddistill.data.task import answers_images
+from meddistill.data.task import answers_images, task_of
 from meddistill.data.validate import check_files
 from meddistill.errors import DataError
 from meddistill.progress import track
@@ -61,6 +64,7 @@ class CaseCache:
         size: one number or one per axis; None when all images have the same size already.
         interpolation: how images are resized, see `meddistill.data.resize`; labels always take the nearest
             value.
+        labels: whether labels are read; without them every pixel is `IGNORE_INDEX`, whatever the source has.
         supervision: which cases keep their full labels, and where weak ones come from; None for full labels
             of all. Then `full` (N,) bool says which do, and `weak` holds the weak labels.
 
@@ -90,6 +94,7 @@ class CaseCache:
         size: int | Sequence[int] | None,
         interpolation: Interpolation = "bilinear",
         supervision: Supervision | None = None,
+        labels: bool = True,
     ) -> None:
         check_choice("interpolation", interpolation, INTERPOLATIONS)
         self.source = source
@@ -97,7 +102,8 @@ class CaseCache:
         self.interpolation = interpolation
         if not self.cases:
             raise DataError("there are no cases to load; check the data folder and the split")
-        check_files(self.cases, source)
+        self._reads_labels = labels
+        check_files(self.cases if labels else map(_bare, self.cases), source)
         self._wanted = None if size is None else checked_size(size, source.dims)
         first = self._decode(self.cases[0])
         self.size = tuple(first.image.shape[1:])
@@ -144,6 +150,20 @@ class CaseCache:
         if self.weak is None:
             raise ValueError("this cache holds no weak labels: give it a supervision")
         return self.weak.read([index])[0]
+
+    def narrowed(self, indices: Sequence[int], labels: CaseFile) -> CaseCache:
+        """Some of the cases with other labels; nothing is decoded or copied.
+
+        Args:
+            indices: positions of the cases, in the order wanted.
+            labels: the labels (*S) int16 of all cases of this cache, at their positions.
+        """
+        made = copy.copy(self)
+        made.cases = tuple(self.cases[index] for index in indices)
+        made.images, made.labels = ChosenRows(self.images, indices), ChosenRows(labels, indices)
+        made.supervision = made.full = made.weak = None
+        made._digests = [(self._digests[index][0],) for index in indices]
+        return made
 
     def digest(self, index: int) -> str:
         """SHA-256 of the decoded image of one case, hexadecimal; its label does not matter."""
@@ -200,7 +220,8 @@ class CaseCache:
         return RowFile.temporary(len(self.cases), row.shape, str(row.dtype).removeprefix("torch."))
 
     def _decode(self, case: Case) -> _Decoded:
-        pixels, values = self.source.read_image(case), self.source.read_label(case)
+        pixels = self.source.read_image(case)
+        values = self.source.read_label(case) if self._reads_labels else self._nothing(pixels)
         of_pixels = not answers_images(self.source)
         if (of_pixels and pixels.shape[1:] != values.shape) or len(pixels) != self.source.in_channels:
             raise DataError(f"{case.id}: image {pixels.shape} and label {values.shape} do not fit together")
@@ -211,6 +232,48 @@ class CaseCache:
             image = resize_image(image, self._wanted, self.interpolation)
             label = resize_label(label, self._wanted) if of_pixels else label
         return _Decoded(image, label, pixels.shape[1:])
+
+    def _nothing(self, pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.int16]:
+        """A label of the shape that those of the source have, of which nothing is known."""
+        task = task_of(self.source)
+        if task == "segmentation":
+            return ignored(pixels.shape[1:])
+        return ignored((len(self.source.class_names),) if task == "multi_label" else ())
+
+
+class ChosenRows:
+    """Some maps of a file, in an order of their own.
+
+    Args:
+        file: holds the maps.
+        indices: their positions in it.
+    """
+
+    def __init__(self, file: CaseFile, indices: Sequence[int]) -> None:
+        self._file = file
+        self._indices = tuple(indices)
+
+    def write(self, index: int, row: Tensor) -> None:
+        """Put the map of a case in its place."""
+        self._file.write(self._indices[index], row)
+
+    def read(self, indices: Sequence[int]) -> Tensor:
+        """The maps of some cases, stacked."""
+        return self._file.read([self._indices[index] for index in indices])
+
+
+def ignored(shape: Sequence[int]) -> npt.NDArray[np.int16]:
+    """A label map of which nothing is known.
+
+    Example:
+        >>> ignored((1, 2)).tolist()
+        [[-100, -100]]
+    """
+    return np.full(tuple(shape), IGNORE_INDEX, dtype=np.int16)
+
+
+def _bare(case: Case) -> Case:
+    return replace(case, labels=(), weak=None)
 
 
 def _sha256(values: Tensor) -> bytes:

@@ -74,6 +74,19 @@ class Source(Protocol):
         ...
 
 
+def is_labelled(source: Source) -> bool:
+    """Whether a source has labels at all; one without says so by an attribute `labelled` of False.
+
+    Single cases of a labelled source may be unlabelled all the same.
+
+    Example:
+        >>> from meddistill.data.phantom import PhantomSource
+        >>> is_labelled(PhantomSource(1, size=(32, 32)))
+        True
+    """
+    return bool(getattr(source, "labelled", True))
+
+
 @dataclass(frozen=True)
 class Split:
     """Cases by split name, and where each came from.

@@ -57,7 +57,9 @@ class Picture:
     weak: Labels | None = None
 
 
-def contact_sheet(pictures: Sequence[Picture], class_names: Sequence[str]) -> Image.Image:
+def contact_sheet(
+    pictures: Sequence[Picture], class_names: Sequence[str], *, right: str = "full label"
+) -> Image.Image:
     """All pictures on one sheet: on the left the image with its weak label, on the right with its full one.
 
     Small images are enlarged by a whole factor, so that single pixels can be seen; large ones are shrunk, and
@@ -66,6 +68,7 @@ def contact_sheet(pictures: Sequence[Picture], class_names: Sequence[str]) -> Im
     Args:
         pictures: at least one, in the order of the sheet.
         class_names: name of each label value, for the legend.
+        right: what is shown on the right, for the legend.
 
     Example:
         >>> label = np.eye(64, dtype=np.int16)
@@ -84,7 +87,7 @@ def contact_sheet(pictures: Sequence[Picture], class_names: Sequence[str]) -> Im
     sheet = Image.new("RGB", size, _PAPER)
     if any(picture.label is not None for picture in pictures):
         left = "image" if all(picture.weak is None for picture in pictures) else "weak label"
-        _write_legend(ImageDraw.Draw(sheet), class_names, left)
+        _write_legend(ImageDraw.Draw(sheet), class_names, f"left: {left}    right: {right}")
     for position, tile in enumerate(tiles):
         row, column = divmod(position, columns)
         sheet.paste(tile, (_GAP + column * (width + _GAP), top + row * (height + _GAP)))
@@ -181,13 +184,13 @@ def class_colour(value: int) -> tuple[int, int, int]:
     return COLOURS[0] if value == 0 else COLOURS[1 + (value - 1) % (len(COLOURS) - 1)]
 
 
-def _write_legend(draw: Any, class_names: Sequence[str], left: str) -> None:
+def _write_legend(draw: Any, class_names: Sequence[str], sides: str) -> None:
     across: float = _GAP
     for value, name in enumerate(class_names):
         draw.rectangle((across, _GAP + 3, across + 12, _GAP + 15), fill=class_colour(value))
         draw.text((across + 18, _GAP), name, _INK, font=_font())
         across += 18 + draw.textlength(name, font=_font()) + 24
-    draw.text((across, _GAP), f"left: {left}    right: full label", _FAINT, font=_font())
+    draw.text((across, _GAP), sides, _FAINT, font=_font())
 
 
 def _fitting(draw: Any, text: str, width: int) -> str:

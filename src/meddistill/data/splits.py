@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from meddistill.data.case import SPLITS, Case, Source, Split
+from meddistill.data.case import SPLITS, Case, Source, Split, is_labelled
+from meddistill.data.grouping import group_of, share_out, take_share
 from meddistill.data.images import strip_ending
 from meddistill.data.sources.scan import listed
 from meddistill.errors import ConfigError, DataError, unknown_name
@@ -19,27 +19,34 @@ def split_cases(
     *,
     files: Mapping[str, Path | str] | None = None,
     fractions: Mapping[str, float] | None = None,
+    part: tuple[int, int] | None = None,
     carve: Mapping[str, float] | None = None,
+    fraction: float | None = None,
     seed: int = 0,
 ) -> Split:
     """The cases of `source` by split name, from lists, from fractions, or as the source itself says.
 
     Fractions never divide a group and balance the strata; the result depends on the seed and the cases, not
-    on their order. Cases that no list names are left out, and the note says how many.
+    on their order. Cases that no list names are left out, and the note says how many. Images without labels
+    that name no splits are all training cases.
 
     Args:
         source: where the cases come from.
         files: for each split name a JSON list of image names as the case ids have them, with or without
             ending.
         fractions: for each split name its share of all cases; together 1.
+        part: `(index, of)` narrows `train` to one of `of` disjoint parts of its groups, balanced by stratum,
+            counted from 0; together they are all of it. Comes before `carve`.
         carve: for each split name the share of `train` to cut out for it, for example `{"selection": 0.12}`.
+        fraction: share of the groups of each split but `test` that is used, at least one; with one seed a
+            smaller fraction is a part of a larger one.
         seed: chooses among the possible divisions.
 
     Raises:
         DataError: a list cannot be read, names unknown cases, or names a case twice; only some cases of the
             source carry a split; or there are too few groups to fill every split.
-        ConfigError: an unknown split name, shares out of range, both `files` and `fractions`, or no way to
-            split.
+        ConfigError: an unknown split name, shares or a part out of range, both `files` and `fractions`, or no
+            way to split.
 
     Example:
         >>> from types import SimpleNamespace
@@ -55,11 +62,19 @@ def split_cases(
         parts, note = _from_files(source.cases, files)
     elif fractions is not None:
         parts, note = _from_fractions(source.cases, fractions, seed)
+    elif not is_labelled(source) and not any(case.split for case in source.cases):
+        parts, note = {"train": list(source.cases)}, "all images, which have no labels"
     else:
         parts, note = _from_source(source.cases)
+    if part is not None:
+        parts, narrowed = _narrow(parts, *part, seed)
+        note = f"{note}; {narrowed}"
     if carve:
         parts, carved = _carve(parts, carve, seed)
         note = f"{note}; {carved}"
+    if fraction is not None:
+        parts, taken = _take(parts, fraction, seed)
+        note = f"{note}; {taken}"
     unused = len(source.cases) - sum(len(cases) for cases in parts.values())
     counts = ", ".join(f"{name} {len(parts.get(name, ()))}" for name in SPLITS)
     left_out = f", {unused} in no split" if unused else ""
@@ -92,16 +107,6 @@ def check_no_leak(split: Split) -> None:
         )
 
 
-def group_of(case: Case) -> str:
-    """What must stay together: the case's group, or its id when none is known.
-
-    Example:
-        >>> group_of(Case("a/1", group="patient 7")), group_of(Case("a/1"))
-        ('patient 7', 'a/1')
-    """
-    return case.group or case.id
-
-
 def read_list(path: Path | str) -> list[str]:
     """The names in a JSON list.
 
@@ -117,49 +122,6 @@ def read_list(path: Path | str) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f"{path}: a split list is a JSON list of image names")
     return names
-
-
-def divide(cases: Sequence[Case], fractions: Mapping[str, float], seed: int) -> dict[str, list[Case]]:
-    """Assign whole groups to the splits so that each stratum comes close to `fractions`.
-
-    Groups are taken in an order drawn from the seed; each goes to the split that still lacks most among those
-    with room for it in all its strata. Groups that fit nowhere wait, and then go, large ones first, where
-    most is lacking overall.
-
-    Args:
-        cases: what to divide, in any order.
-        fractions: share of each split, in any order; together 1.
-        seed: chooses the order of the groups.
-    """
-    fractions = {name: fractions[name] for name in SPLITS if name in fractions}
-    groups: dict[str, list[Case]] = defaultdict(list)
-    for case in cases:
-        groups[group_of(case)].append(case)
-    # Strata in a fixed order: sums of floats depend on theirs.
-    sizes = sorted(Counter(case.stratum for case in cases).items())
-    room = {name: {s: share * n for s, n in sizes} for name, share in fractions.items()}
-    parts: dict[str, list[Case]] = {name: [] for name in fractions}
-
-    def assign(name: str, members: list[Case]) -> None:
-        parts[name] += members
-        for case in members:
-            room[name][case.stratum] -= 1
-
-    waiting = []
-    for group in sorted(groups, key=lambda group: _shuffled(seed, group)):
-        need = Counter(case.stratum for case in groups[group])
-        fitting = [name for name in room if all(room[name][s] + 1e-9 >= n for s, n in need.items())]
-        if fitting:
-            assign(max(fitting, key=lambda name: sum(room[name][s] for s in sorted(need))), groups[group])
-        else:
-            waiting.append(groups[group])
-    for members in sorted(waiting, key=len, reverse=True):
-        assign(max(room, key=lambda name: sum(room[name].values())), members)
-    return {name: sorted(members, key=lambda case: case.id) for name, members in parts.items()}
-
-
-def _shuffled(seed: int, group: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{group}".encode()).digest()
 
 
 def _check_names(names: Iterable[str]) -> None:
@@ -211,7 +173,7 @@ def _from_fractions(
     _check_shares("fractions", fractions)
     if abs(sum(fractions.values()) - 1) > 1e-6:
         raise ConfigError(f"fractions must add up to 1, not {sum(fractions.values()):g}")
-    parts = divide(cases, fractions, seed)
+    parts = _divide(cases, fractions, seed)
     _check_filled(parts, fractions)
     return parts, f"by group and stratum, seed {seed}"
 
@@ -230,6 +192,46 @@ def _from_source(cases: Sequence[Case]) -> tuple[dict[str, list[Case]], str]:
     return parts, "as the data say"
 
 
+def _divide(cases: Sequence[Case], fractions: Mapping[str, float], seed: int) -> dict[str, list[Case]]:
+    """Whole groups to the splits of `fractions`, which may come in any order."""
+    return share_out(cases, {name: fractions[name] for name in SPLITS if name in fractions}, salt=f"{seed}")
+
+
+def _narrow(
+    parts: Mapping[str, list[Case]], index: int, of: int, seed: int
+) -> tuple[dict[str, list[Case]], str]:
+    check_part(index, of)
+    train = parts.get("train", [])
+    made = share_out(train, {f"{number}": 1 / of for number in range(of)}, salt=f"part {seed}")
+    if not all(made.values()):
+        groups = len({group_of(case) for case in train})
+        raise DataError(f"part: train has too few groups ({groups}) for {of} parts; give fewer parts")
+    return {**parts, "train": made[f"{index}"]}, f"train is part {index} of {of} (from 0), seed {seed}"
+
+
+def check_part(index: int, of: int) -> None:
+    """Refuse a part of the training split that there is not.
+
+    Raises:
+        ConfigError: fewer than two parts, or an index that is not among them.
+    """
+    if of < 2 or not 0 <= index < of:
+        raise ConfigError(
+            f"part: index {index} of {of} is no part of train; give at least 2 parts, and an index from 0 to "
+            "one below their number"
+        )
+
+
+def _take(parts: Mapping[str, list[Case]], fraction: float, seed: int) -> tuple[dict[str, list[Case]], str]:
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"fraction must be above 0 and at most 1, not {fraction!r}")
+    taken = {
+        name: cases if name == "test" else take_share(cases, fraction, salt=f"fraction {seed}")
+        for name, cases in parts.items()
+    }
+    return taken, f"{fraction:g} of the groups of each split but test are used, seed {seed}"
+
+
 def _carve(
     parts: Mapping[str, list[Case]], carve: Mapping[str, float], seed: int
 ) -> tuple[dict[str, list[Case]], str]:
@@ -241,7 +243,7 @@ def _carve(
     rest = 1 - sum(carve.values())
     if rest <= 0:
         raise ConfigError(f"carve takes {sum(carve.values()):g} of train; leave some for training")
-    carved = divide(parts.get("train", []), {"train": rest, **carve}, seed)
+    carved = _divide(parts.get("train", []), {"train": rest, **carve}, seed)
     _check_filled(carved, carved)
     shares = ", ".join(f"{name} {share:g}" for name, share in carve.items())
     return {**parts, **carved}, f"{shares} carved out of train by group and stratum, seed {seed}"

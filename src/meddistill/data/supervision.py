@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from meddistill.data.case import IGNORE_INDEX, Case, Source
-from meddistill.data.splits import group_of
+from meddistill.data.grouping import group_of
 from meddistill.data.weak.base import WeakLabel
 from meddistill.errors import ConfigError, DataError
 

@@ -24,5 +24,5 @@ class TeacherLogits(Protocol):
         ...
 
     def read(self, keys: Sequence[Key]) -> Tensor:
-        """Logits (B, K, *S) float32."""
+        """Logits (B, K, *S) float32, or (B, M, K, *S) of the members of an ensemble."""
         ...

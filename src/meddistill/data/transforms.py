@@ -21,8 +21,9 @@ from meddistill.errors import ConfigError, unknown_name
 class Sample(TypedDict):
     """One case: `image` (C, *S) float in 0..1, `label` (*S) int64, `teacher_logits` (K, *S) where stored.
 
-    Where labels speak of the whole image, `label` is () or (L,) and `teacher_logits` are (K,). Under mixed
-    supervision there is also `weak` (*S) int64, its weak label.
+    Logits of the members of an ensemble are (M, K, *S). Where labels speak of the whole image, `label` is ()
+    or (L,) and `teacher_logits` are (K,). Under mixed supervision there is also `weak` (*S) int64, its weak
+    label.
     """
 
     image: Tensor
@@ -144,12 +145,12 @@ class JointTransform:
         if sample["label"].ndim != self.dims:
             return self._of_the_whole(sample)
         with _without_metadata():
-            changed = self._steps({**sample, **_shifted(sample)})
+            changed = self._steps({**sample, **_shifted(sample), **self._flattened(sample)})
         result = Sample(image=changed["image"].clamp(0, 1), label=_unshifted(changed["label"]))
         if "weak" in sample:
             result["weak"] = _unshifted(changed["weak"])
         if "teacher_logits" in sample:
-            result["teacher_logits"] = changed["teacher_logits"]
+            result["teacher_logits"] = changed["teacher_logits"].view_as(sample["teacher_logits"])
         return result
 
     def _of_the_whole(self, sample: Sample) -> Sample:
@@ -157,6 +158,12 @@ class JointTransform:
         with _without_metadata():
             changed = self._steps({"image": sample["image"]})
         return {**sample, "image": changed["image"].clamp(0, 1)}
+
+    def _flattened(self, sample: Sample) -> dict[str, Tensor]:
+        """The logits of all members as channels of one map."""
+        if "teacher_logits" not in sample:
+            return {}
+        return {"teacher_logits": sample["teacher_logits"].flatten(0, -self.dims - 1)}
 
 
 def _shifted(sample: Sample) -> dict[str, Tensor]:

@@ -11,6 +11,12 @@ from meddistill.losses.dice import SoftDiceLoss, soft_dice_loss
 from meddistill.losses.entropy import PredictionEntropy, prediction_entropy
 from meddistill.losses.kl import KLDivergence, kl_divergence
 from meddistill.losses.reduce import masked_mean
+from meddistill.losses.soft_targets import (
+    SoftCrossEntropy,
+    SoftTargetDiceLoss,
+    soft_cross_entropy,
+    soft_target_dice_loss,
+)
 from meddistill.losses.svls import LabelSmoothingMap, label_smoothing_map
 
 __all__ = [
@@ -20,12 +26,16 @@ __all__ = [
     "LabelSmoothingMap",
     "PartialCrossEntropy",
     "PredictionEntropy",
+    "SoftCrossEntropy",
     "SoftDiceLoss",
+    "SoftTargetDiceLoss",
     "cross_entropy",
     "kl_divergence",
     "label_smoothing_map",
     "masked_mean",
     "partial_cross_entropy",
     "prediction_entropy",
+    "soft_cross_entropy",
     "soft_dice_loss",
+    "soft_target_dice_loss",
 ]

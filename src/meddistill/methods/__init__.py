@@ -16,6 +16,7 @@ from meddistill.methods.paced import PacedDistillation
 from meddistill.methods.rows import with_rows
 from meddistill.methods.single_branch import SingleBranch
 from meddistill.methods.supervised import Supervised
+from meddistill.methods.transfer import PseudoLabelTransfer
 from meddistill.registry import build
 
 METHODS: dict[str, Callable[..., Method]] = {
@@ -28,6 +29,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "pseudo_labels": HardPseudoLabels,
     "mean_teacher": MeanTeacher,
     "cross_pseudo": CrossPseudoSupervision,
+    "pseudo_label_transfer": PseudoLabelTransfer,
 }
 """The methods that a recipe can name."""
 
@@ -66,6 +68,7 @@ __all__ = [
     "Method",
     "MixedSupervision",
     "PacedDistillation",
+    "PseudoLabelTransfer",
     "SingleBranch",
     "Supervised",
     "TaughtLogits",

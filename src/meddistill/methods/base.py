@@ -13,14 +13,17 @@ from typing import Any, NotRequired, TypedDict
 
 from torch import Tensor
 
+from meddistill.exclusion import Rule
+
 
 class Batch(TypedDict):
     """What a data loader yields.
 
     `image` (B, C, *S) float in 0..1, `label` (B, *S) int64 with `IGNORE_INDEX` where unknown, `index` (B,)
     position of each case in its data set, `case_id` B names, `teacher_logits` (B, K, *S) when they were
-    stored beforehand. Under mixed supervision also `full` (B,) bool, true for cases whose label is complete,
-    and `weak` (B, *S) int64, a weak label of every case; `label` of the others is then their weak label.
+    stored beforehand, (B, M, K, *S) for a method that needs those of each member. Under mixed supervision
+    also `full` (B,) bool, true for cases whose label is complete, and `weak` (B, *S) int64, a weak label of
+    every case; `label` of the others is then their weak label.
     `full_rows` and `weak_rows` are the positions of both kinds where `with_rows` has looked for them.
     """
 
@@ -67,12 +70,17 @@ class Method(ABC):
     """A way to train a student. Subclasses are called with its answer and return `{"loss": ..., term: ...}`.
 
     `needs_teacher` tells the loop whether teacher logits must be supplied; `needs_teacher_temperature`
-    whether the loop should fit one on the calibration split and pass it in the context. `form` says how
-    networks are arranged round the student, see `models.forms`. A step is `answer`, the call, backward and
-    the optimiser, then `after_step`.
+    whether the loop should fit one on the calibration split and pass it in the context; `needs_members`
+    whether the logits are those of each member of an ensemble, (B, M, K, *S). `needs_labels` is False where
+    the labels of the training images are never looked at, and `rules` are then those by which cases with poor
+    masks are left out. `form` says how networks are arranged round the student, see `models.forms`. A step is
+    `answer`, the call, backward and the optimiser, then `after_step`.
     """
 
     needs_teacher: bool = False
+    needs_labels: bool = True
+    needs_members: bool = False
+    rules: tuple[Rule, ...] = ()
     form: str = "single"
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,11 @@ from meddistill.report.forest import Estimate, forest
 from meddistill.report.numbers import (
     metric,
     p_value,
+    set_words,
     signed,
 )
 from meddistill.report.svg import Picture
+from meddistill.report.tables import Table
 from meddistill.report.templates import render
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ def write_comparison(
     comparison: Comparison,
     output: Path,
     *,
+    name: str = "test",
+    others: Mapping[str, Comparison] | None = None,
     runs: Sequence[ComparedRun] = (),
     command: str = "",
     config: str = "",
@@ -43,6 +48,8 @@ def write_comparison(
         title: heading of the page.
         comparison: what `meddistill.evaluation.compare_runs` found.
         output: the HTML file; it is replaced in one step.
+        name: of the set that it was made on, `test` for the test split.
+        others: further comparisons of the same rows, by the name of the test set.
         runs: the runs behind the rows, for the cost columns and the links.
         command: the command that makes this page again.
         config: the recipe of the study, as YAML.
@@ -62,20 +69,44 @@ def write_comparison(
         >>> "0.780" in page.read_text(encoding="utf-8")
         True
     """
+    first = _on_set(name, comparison, runs)
     page = render(
         "comparison.html",
         title=title,
-        sentences=_sentences(comparison),
-        table=score_table(comparison, runs),
-        tests=tests_table(comparison),
-        baseline=comparison.baseline,
-        pictures=_pictures(comparison),
+        first=first,
+        others=[_on_set(other, found, runs, set_words(other)) for other, found in (others or {}).items()],
         runs=runs_table(runs, output.parent),
         command=command,
         config=config,
     )
     write_text(output, page)
     return output
+
+
+@dataclass(frozen=True)
+class SetSection:
+    """What the page shows of one set of cases: `words` names it, the rest is drawn from its comparison."""
+
+    name: str
+    words: str
+    baseline: str
+    sentences: tuple[str, ...]
+    table: Table
+    tests: Table | None
+    pictures: tuple[Picture, ...]
+
+
+def _on_set(name: str, comparison: Comparison, runs: Sequence[ComparedRun], where: str = "") -> SetSection:
+    """Its section; `where` goes into the titles of the pictures."""
+    return SetSection(
+        name=name,
+        words=set_words(name),
+        baseline=comparison.baseline,
+        sentences=tuple(_sentences(comparison)),
+        table=score_table(comparison, runs),
+        tests=tests_table(comparison),
+        pictures=tuple(_pictures(comparison, where)),
+    )
 
 
 def _sentences(comparison: Comparison) -> list[str]:
@@ -97,11 +128,11 @@ def _difference(test: ComparisonTest) -> str:
     return f"({signed(test.mean_difference, test.metric)}, 95 % CI {ends}, Holm p {p_value(test.p_holm)})"
 
 
-def _pictures(comparison: Comparison) -> list[Picture]:
+def _pictures(comparison: Comparison, where: str) -> list[Picture]:
     drawn = []
     for name in comparison.metrics:
         rows = [
             Estimate(row.row, row.mean, row.low, row.high) for row in comparison.rows if row.metric == name
         ]
-        drawn.append(forest(name, rows, comparison.baseline, comparison.unit))
+        drawn.append(forest(name, rows, comparison.baseline, comparison.unit, where))
     return [picture for picture in drawn if picture]

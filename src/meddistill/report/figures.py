@@ -82,8 +82,13 @@ def pacing_curve(history: History) -> Picture | None:
     )
 
 
-def dice_by_case(scores: Sequence[Mapping[str, str]]) -> Picture | None:
-    """Every defined Dice score as a dot, grouped by stratum, with each stratum's median."""
+def dice_by_case(scores: Sequence[Mapping[str, str]], where: str = "") -> Picture | None:
+    """Every defined Dice score as a dot, grouped by stratum, with each stratum's median.
+
+    Args:
+        scores: rows of the per-case table.
+        where: the set of cases, for the title.
+    """
     groups: dict[str, list[float]] = {}
     for row in scores:
         if (dice := to_number(row.get("dice"))) is not None:
@@ -101,7 +106,9 @@ def dice_by_case(scores: Sequence[Mapping[str, str]]) -> Picture | None:
         axes.set_ylim(len(groups) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
     parts = [f"{name}: median {number(_median(v))}, lowest {number(min(v))}" for name, v in groups.items()]
-    return canvas.picture("Dice of every case", f"Dots are cases, bars are medians. {'; '.join(parts)}.")
+    title = f"Dice of every case, {where}" if where else "Dice of every case"
+    words = f"Dots are cases, bars are medians. {'; '.join(parts)}."
+    return canvas.picture(title, f"{where}: {words}" if where else words)
 
 
 def lines_span(lines: Any) -> str:

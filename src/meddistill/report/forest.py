@@ -19,7 +19,9 @@ class Estimate:
     high: float
 
 
-def forest(name: str, estimates: Sequence[Estimate], baseline: str, unit: str = "") -> Picture | None:
+def forest(
+    name: str, estimates: Sequence[Estimate], baseline: str, unit: str = "", where: str = ""
+) -> Picture | None:
     """Means and 95 % intervals of all rows for the metric `name`; a dashed line marks the baseline's mean.
 
     Args:
@@ -27,6 +29,7 @@ def forest(name: str, estimates: Sequence[Estimate], baseline: str, unit: str = 
         estimates: one for each row, from top to bottom.
         baseline: the row that the others are compared with.
         unit: unit of distances.
+        where: the set of cases, for the title.
 
     Returns:
         The drawing, or None when no row has a mean.
@@ -48,7 +51,9 @@ def forest(name: str, estimates: Sequence[Estimate], baseline: str, unit: str = 
         axes.set_yticks(range(len(known)), [estimate.row for estimate in known])
         axes.set_ylim(len(known) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
-    return canvas.picture(metric_label(name, unit), "; ".join(_words(name, one) for one in known) + ".")
+    title = ", ".join(part for part in (metric_label(name, unit), where) if part)
+    words = "; ".join(_words(name, one) for one in known)
+    return canvas.picture(title, f"{where}: {words}." if where else f"{words}.")
 
 
 def _words(name: str, estimate: Estimate) -> str:

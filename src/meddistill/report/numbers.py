@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from meddistill.data.case import SPLITS
 from meddistill.report.reading import to_number
 
 ABSENT = "–"
@@ -51,6 +52,16 @@ METRICS: Mapping[str, Metric] = {
 }
 
 _DISTANCES = ("hd95", "hd95_detected", "asd")
+
+
+def set_words(name: str) -> str:
+    """What to call a scored set of cases: a split of the run's own data, or a further test set.
+
+    Example:
+        >>> set_words("test"), set_words("far")
+        ('test split', 'test set far')
+    """
+    return f"{name} split" if name in SPLITS else f"test set {name}"
 
 
 def metric(name: str) -> Metric:

@@ -67,14 +67,18 @@ def contour_path(mask: npt.NDArray[np.bool_]) -> str:
     return "".join(_path(np.asarray(line) - 0.5) for line in lines)
 
 
-def case_views(gallery: Gallery, class_names: Sequence[str] = ()) -> tuple[CaseView, ...]:
+def case_views(gallery: Gallery, class_names: Sequence[str] = (), prefix: str = "") -> tuple[CaseView, ...]:
     """The panels of every case of a gallery, in its order.
 
     Args:
         gallery: the cases.
         class_names: names of the label values, for the words; numbers are used where it is too short.
+        prefix: begins the ids of a second gallery on the same page.
     """
-    return tuple(_case_view(gallery, position, class_names) for position in range(len(gallery.cases)))
+    return tuple(
+        _case_view(gallery, position, class_names, f"{prefix}case{position}")
+        for position in range(len(gallery.cases))
+    )
 
 
 def class_colour(value: int) -> str:
@@ -147,13 +151,12 @@ def _path(line: npt.NDArray[np.float64]) -> str:
     return "M" + "L".join(f"{x:g},{y:g}" for x, y in corners) + "Z" if len(corners) else ""
 
 
-def _case_view(gallery: Gallery, position: int, class_names: Sequence[str]) -> CaseView:
+def _case_view(gallery: Gallery, position: int, class_names: Sequence[str], key: str) -> CaseView:
     maps = {"truth": gallery.labels[position]}
     if gallery.teachers is not None:
         maps["teacher"] = gallery.teachers[position]
     maps["student"] = gallery.students[position]
     case = gallery.cases[position]
-    key = f"case{position}"
     colouring = ' class="by-class"' if _many_classes(gallery) else ""
     panels = [_image_panel(gallery.images[position], maps, case, key, colouring)]
     panels += [_contour_panel(who, maps, case, key, class_names) for who in maps]

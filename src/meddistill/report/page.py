@@ -9,19 +9,21 @@ from typing import Any
 
 from meddistill.files import write_text
 from meddistill.report import figures
+from meddistill.report.excluded import exclusion_view
 from meddistill.report.numbers import (
     ABSENT,
     duration,
     interval,
     magnitude,
-    metric,
     metric_label,
     number,
     score,
+    set_words,
 )
 from meddistill.report.overlays import case_views, legend
 from meddistill.report.reading import RunContent, read_run, to_number
 from meddistill.report.reliability import reliability
+from meddistill.report.sets import branch_rows, class_rows, metric_rows, set_view, unit_of
 from meddistill.report.stored import stored_pairs
 from meddistill.report.svg import Picture
 from meddistill.report.tables import case_table, history_table, settings
@@ -46,17 +48,6 @@ class Card:
     label: str
     text: str
     note: str = ""
-
-
-@dataclass(frozen=True)
-class MetricRow:
-    """One metric of the test split in words."""
-
-    label: str
-    meaning: str
-    mean: str
-    interval: str
-    cases: str
 
 
 def write_report(run: Path | RunFolder) -> Path:
@@ -100,11 +91,12 @@ def run_page(content: RunContent) -> str:
         progress=_progress(content),
         missing=content.missing,
         cards=_cards(content),
-        metrics=_metric_rows(content.summary, _unit(content.summary)),
-        classes=_class_rows(content.summary),
-        branches=_branch_rows(content.summary),
+        metrics=metric_rows(content.summary, unit_of(content.summary)),
+        classes=class_rows(content.summary),
+        branches=branch_rows(content.summary),
         dice_picture=figures.dice_by_case(content.scores),
         curves=_curves(content),
+        exclusion=exclusion_view(content.exclusion, content.environment),
         pacing=figures.pacing_curve(content.history),
         history=history_table(content.history),
         reliability=_reliability(content),
@@ -116,6 +108,8 @@ def run_page(content: RunContent) -> str:
         table=case_table(content.scores),
         counts=count_sentences(mapping(content.summary.get("counts"))),
         policy=content.summary.get("policy"),
+        scored=set_words(content.scored),
+        others=[set_view(other, _class_names(content)) for other in content.others],
         config_text=content.config_text,
         environment=tuple(settings(content.environment)),
         teacher_check=tuple(settings(content.teacher)),
@@ -139,7 +133,7 @@ def _progress(content: RunContent) -> str:
 
 
 def _cards(content: RunContent) -> list[Card]:
-    metrics, unit = mapping(content.summary.get("metrics")), _unit(content.summary)
+    metrics, unit = mapping(content.summary.get("metrics")), unit_of(content.summary)
     cards = [_metric_card(name, mapping(metrics[name]), unit) for name in _CARD_METRICS if name in metrics]
     cards += _teacher_card(content.teacher)
     if (parameters := magnitude(content.model.get("parameters"))) != ABSENT:
@@ -162,10 +156,6 @@ def _teacher_card(teacher: Mapping[str, Any]) -> list[Card]:
     return [] if dice is None else [Card("Teacher’s Dice", score(dice, "dice"), f"on {where} cases".strip())]
 
 
-def _unit(summary: Mapping[str, Any]) -> str:
-    return str(summary.get("unit") or "")
-
-
 def _compression(model: Mapping[str, Any]) -> str:
     own, teachers = to_number(model.get("parameters")), to_number(model.get("teacher_parameters"))
     return (
@@ -184,37 +174,6 @@ def _epochs(content: RunContent) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _metric_rows(summary: Mapping[str, Any], unit: str) -> list[MetricRow]:
-    """Rows of the `metrics` in a summary, or in the part of it that belongs to one class."""
-    rows = []
-    for name, value in mapping(summary.get("metrics")).items():
-        estimate = mapping(value)
-        rows.append(
-            MetricRow(
-                label=metric_label(name, unit),
-                meaning=metric(name).explanation,
-                mean=score(estimate.get("mean"), name),
-                interval=interval(estimate, name),
-                cases=number(estimate.get("n"), 0),
-            )
-        )
-    return rows
-
-
-def _class_rows(summary: Mapping[str, Any]) -> dict[str, list[MetricRow]]:
-    classes = mapping(summary.get("classes"))
-    unit = _unit(summary)
-    return {name: _metric_rows(mapping(part), unit) for name, part in classes.items() if len(classes) > 1}
-
-
-def _branch_rows(summary: Mapping[str, Any]) -> dict[str, list[MetricRow]]:
-    """The metrics of the student's other branches."""
-    unit = _unit(summary)
-    return {
-        name: _metric_rows(mapping(part), unit) for name, part in mapping(summary.get("branches")).items()
-    }
-
-
 def _best_epoch(content: RunContent) -> float | None:
     best = to_number(content.state.get("best_epoch"))
     return best if best is not None and best >= 0 else None
@@ -231,7 +190,7 @@ def _reliability(content: RunContent) -> list[Picture]:
     drawn = (
         (
             content.summary.get("reliability"),
-            "Student, test split",
+            f"Student, {set_words(content.scored)}",
             mapping(content.summary.get("dataset")).get("ece"),
         ),
         (known.get("bins_before"), "Teacher, before calibration", known.get("ece_before")),

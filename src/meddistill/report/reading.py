@@ -7,7 +7,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,16 +64,36 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class SetContent:
+    """What the evaluation of one set of cases left.
+
+    Args:
+        name: a split of the run's own data, or a further test set.
+        summary: the parsed mapping.
+        scores: rows of the per-case table, as text.
+        gallery: the cases to show, or None.
+    """
+
+    name: str
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    scores: tuple[Mapping[str, str], ...] = ()
+    gallery: Gallery | None = None
+
+
+@dataclass(frozen=True)
 class RunContent:
     """What the files of one run say. A part that is absent or unreadable is empty and named in `missing`.
 
     Args:
         root: the run folder.
         config_text: `config.yaml` as it stands.
-        config, environment, state, model, calibration, teacher, teacher_store, summary: the parsed mappings.
+        config, environment, state, model, calibration, teacher, teacher_store, exclusion, summary: the parsed
+            mappings.
         history: columns of the training history.
         scores: rows of the per-case table, as text.
         gallery: the cases to show, or None.
+        scored: name of the set that `summary`, `scores` and `gallery` belong to: the first that is scored.
+        others: the other sets that were scored or will be.
         missing: one sentence for each part that is not there.
     """
 
@@ -86,10 +106,13 @@ class RunContent:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     teacher: Mapping[str, Any] = field(default_factory=dict)
     teacher_store: Mapping[str, Any] = field(default_factory=dict)
+    exclusion: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=dict)
     scores: tuple[Mapping[str, str], ...] = ()
     gallery: Gallery | None = None
+    scored: str = "test"
+    others: tuple[SetContent, ...] = ()
     missing: tuple[str, ...] = ()
 
 
@@ -121,7 +144,15 @@ def read_run(run: RunFolder) -> RunContent:
             )
         return empty
 
-    return RunContent(
+    def scored(name: str) -> SetContent:
+        return SetContent(
+            name,
+            summary=part(run.summary(name), _json_mapping, {}, f"the {name} scores have not been taken"),
+            scores=part(run.scores(name), _rows, (), "there is no table of cases"),
+            gallery=part(run.gallery(name), _gallery, None, "there are no pictures of cases"),
+        )
+
+    content = RunContent(
         root=run.root,
         config_text=part(run.config, _text, "", "the recipe cannot be shown"),
         config=part(run.config, _yaml_mapping, {}),
@@ -131,12 +162,29 @@ def read_run(run: RunFolder) -> RunContent:
         calibration=part(run.calibration, _json_mapping, {}),
         teacher=part(run.teacher_check, _json_mapping, {}),
         teacher_store=part(run.teacher_store, _json_mapping, {}),
-        summary=part(run.summary(), _json_mapping, {}, "the test scores have not been taken"),
+        exclusion=part(run.exclusion, _json_mapping, {}),
         history=part(run.history, _columns, {}, "there are no training curves"),
-        scores=part(run.scores(), _rows, (), "there is no table of cases"),
-        gallery=part(run.gallery(), _gallery, None, "there are no pictures of cases"),
+    )
+    first, *others = [scored(name) for name in _set_names(run)]
+    return replace(
+        content,
+        summary=first.summary,
+        scores=first.scores,
+        gallery=first.gallery,
+        scored=first.name,
+        others=tuple(others),
         missing=tuple(dict.fromkeys(missing)),
     )
+
+
+def _set_names(run: RunFolder) -> list[str]:
+    """The sets that are scored after training, then others that have scores; at least `test`."""
+    try:
+        names = list(run.scored_cases())
+    except _UNREADABLE:
+        names = []
+    found = (file.stem.removesuffix("-summary") for file in run.root.glob("evaluation/*-summary.json"))
+    return list(dict.fromkeys([*names, *sorted(found)])) or ["test"]
 
 
 def _text(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from meddistill.report.numbers import number
 from meddistill.report.reading import to_number
+from meddistill.report.verdict import mapping
 
 _MODES = {
     "joint": "computed once per case, changed along with the image",
@@ -21,6 +22,8 @@ def stored_pairs(stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         >>> found = {"change": "flip", "largest": 0.5, "mean": 0.01, "cases": 8}
         >>> list(stored_pairs({"mode": "joint", "differences": [found]}))[1]
         ('flip', '|dp| at most 0.5000, 0.0100 on average (8 cases)')
+        >>> list(stored_pairs({"mode": "joint", "members": {"a": {"differences": [found]}}}))[1][0]
+        'a, flip'
     """
     if not stored:
         return
@@ -29,6 +32,13 @@ def stored_pairs(stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     size, rows = to_number(stored.get("bytes")), to_number(stored.get("rows"))
     if size is not None and rows:
         yield "store", f"{rows:.0f} rows, {number(size / 2**20, 1)} MB as {stored.get('encoding')}"
+    for name, part in mapping(stored.get("members")).items():
+        for words, text in _differences(mapping(part)):
+            yield f"{name}, {words}", text
+    yield from _differences(stored)
+
+
+def _differences(stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for found in stored.get("differences") or ():
         largest, mean, cases = (to_number(found.get(key)) for key in ("largest", "mean", "cases"))
         name = "no change of the image" if found.get("change") == "none" else str(found.get("change"))

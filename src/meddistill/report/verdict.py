@@ -62,11 +62,12 @@ def verdict(content: RunContent) -> str:
     who = f"The student {student_name(content)}, {taught} with {method_name(content)},"
     dice = mapping(mapping(content.summary.get("metrics")).get("dice"))
     if to_number(dice.get("mean")) is None:
-        return f"{who} has no test scores yet."
+        return f"{who} has no {content.scored} scores yet."
     range_ = interval(dice, "dice")
     spread = "" if range_ == ABSENT else f" (95 % CI {range_})"
     return (
-        f"{who} reaches a mean Dice of {score(dice['mean'], 'dice')}{spread}{_cases(content.summary, dice)}."
+        f"{who} reaches a mean Dice of {score(dice['mean'], 'dice')}{spread}"
+        f"{_cases(content.summary, dice, content.scored)}."
     )
 
 
@@ -93,15 +94,15 @@ def count_sentences(counts: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _cases(summary: Mapping[str, Any], dice: Mapping[str, Any]) -> str:
+def _cases(summary: Mapping[str, Any], dice: Mapping[str, Any], where: str) -> str:
     counts = mapping(summary.get("counts"))
     cases, used = to_number(counts.get("cases")), to_number(dice.get("n"))
     parts = count_sentences(counts)
     detail = f": {', '.join(parts)}" if parts else ""
     if cases is not None and used is not None and used < cases:
-        return f" over {used:.0f} of {cases:.0f} test cases{detail}"
+        return f" over {used:.0f} of {cases:.0f} {where} cases{detail}"
     known = cases if cases is not None else used
-    return f" over {known:.0f} test cases{detail}" if known is not None else detail
+    return f" over {known:.0f} {where} cases{detail}" if known is not None else detail
 
 
 def _name(value: Any) -> str:

@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -75,6 +75,10 @@ class Annotation:
     found: int
     seconds: float
     teacher_seconds: float
+
+    def __add__(self, other: Annotation) -> Annotation:
+        """Both together."""
+        return Annotation(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def __str__(self) -> str:
         """One line for the terminal."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 import torch
@@ -13,6 +13,9 @@ from meddistill.errors import ConfigError, TeacherError
 from meddistill.teachers.accuracy import AccuracyCheck, ScoreTally
 from meddistill.teachers.check import TeacherCheck
 from meddistill.teachers.fingerprint import json_digest
+
+UNKNOWN = -1e4
+"""Logit of a class that a member of an ensemble does not know: finite, so that maps can be interpolated."""
 
 
 class BaseTeacher(nn.Module, ABC):
@@ -69,6 +72,11 @@ class BaseTeacher(nn.Module, ABC):
         """Where the teacher computes."""
 
     @property
+    def teachers(self) -> list[BaseTeacher]:
+        """The members of an ensemble, in order; a lone teacher itself."""
+        return [self]
+
+    @property
     def known(self) -> tuple[bool, ...]:
         """For each class, whether the teacher knows it."""
         return (True,) * self.num_classes
@@ -91,6 +99,24 @@ class BaseTeacher(nn.Module, ABC):
         with torch.inference_mode():
             logits = self.compute(image)
         return logits.clone()
+
+    def answers(self, image: Tensor) -> Tensor:
+        """The logits of each member (B, M, K, *S), float32; `UNKNOWN` for a class that it does not know.
+
+        Raises:
+            TeacherError: as of a call.
+        """
+        with torch.inference_mode():
+            logits = self.compute_members(image)
+        return logits.clone().movedim(0, 1).clamp(min=UNKNOWN)
+
+    def compute_members(self, image: Tensor) -> Tensor:
+        """The logits of each member (M, B, K, *S), computed under `torch.inference_mode()`."""
+        return self.compute(image)[None]
+
+    def joiner(self) -> Callable[[Tensor], Tensor]:
+        """What makes one answer (B, K, *S) on the CPU out of those of the members (B, M, K, *S)."""
+        return _only
 
     def check_fits(self, num_classes: int, in_channels: int) -> None:
         """Compare with the task, before any work is done.
@@ -147,3 +173,8 @@ class BaseTeacher(nn.Module, ABC):
                 )
             tally.update(logits, batch["label"].to(self.device))
         return tally.result(self.name, floor=floor, class_names=self.class_names)
+
+
+def _only(answers: Tensor) -> Tensor:
+    """The answer of the one member."""
+    return answers[:, 0]

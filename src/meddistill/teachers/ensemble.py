@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -15,7 +15,15 @@ from meddistill.teachers.accuracy import AccuracyCheck, ScoreTally
 from meddistill.teachers.base import BaseTeacher
 from meddistill.teachers.check import TeacherCheck
 from meddistill.teachers.fingerprint import json_digest
-from meddistill.teachers.joining import Combination, Weights, join_function, weight_table
+from meddistill.teachers.joining import (
+    CONFIDENCE,
+    Combination,
+    GivenWeights,
+    MemberJoin,
+    confidence_table,
+    join_function,
+    weight_table,
+)
 
 
 class Ensemble(BaseTeacher):
@@ -28,7 +36,8 @@ class Ensemble(BaseTeacher):
         members: the teachers; each knows the background, class 0, and each class is known by one of them.
         combine: `probabilities` (weighted mean of probabilities) or `logits` (weighted mean of logits).
         weights: None for equal ones, one number for each member, or for each member one for each class.
-            They are normalised.
+            They are normalised. "confidence" weighs each member anew in each case, by how sure it is of it,
+            see `meddistill.teachers.joining`.
         name: what to call it; made of the members' names by default.
 
     Attributes:
@@ -52,7 +61,7 @@ class Ensemble(BaseTeacher):
         members: Sequence[BaseTeacher],
         *,
         combine: Combination = "probabilities",
-        weights: Weights | None = None,
+        weights: GivenWeights = None,
         name: str | None = None,
     ) -> None:
         super().__init__()
@@ -87,14 +96,41 @@ class Ensemble(BaseTeacher):
 
     def compute(self, image: Tensor) -> Tensor:
         """The joined logits."""
+        return self.join(self.compute_members(image))
+
+    def member_logits(self, image: Tensor) -> Tensor:
+        """The logits of each member (M, B, K, *S), without a graph; minus infinity for unknown classes.
+
+        `join` makes of them what the ensemble answers.
+
+        Raises:
+            TeacherError: the channels do not fit, or the members answer differently.
+        """
+        with torch.inference_mode():
+            logits = self.compute_members(image)
+        return logits.clone()
+
+    def compute_members(self, image: Tensor) -> Tensor:
+        """The logits of each member (M, B, K, *S), computed under `torch.inference_mode()`."""
         logits = [member.compute(image) for member in self.teachers]
         if len({answer.ndim for answer in logits}) > 1:
             raise TeacherError(
                 f"teacher {self.name!r}: some members answer once per image and others for each pixel; "
                 "join only teachers of one task"
             )
-        known = None if self._complete else self.get_buffer("known_table")
-        return self._join(torch.stack(logits), self.get_buffer("weights"), known)
+        return torch.stack(logits)
+
+    def join(self, logits: Tensor) -> Tensor:
+        """The members' logits (M, B, K, *S) as one (B, K, *S)."""
+        known = self.get_buffer("known_table")
+        by_case = self.given_weights == CONFIDENCE
+        weights = confidence_table(logits, known) if by_case else self.get_buffer("weights")
+        return self._join(logits, weights, None if self._complete else known)
+
+    def joiner(self) -> Callable[[Tensor], Tensor]:
+        """What joins the members' logits (B, M, K, *S) on the CPU, with the weights of now."""
+        weights = None if self.given_weights == CONFIDENCE else self.get_buffer("weights").cpu()
+        return MemberJoin(self._join, weights, self.get_buffer("known_table").cpu())
 
     def check_channels(self, given: int) -> None:
         """Refuse images whose number of channels one of the members cannot take.
@@ -136,14 +172,14 @@ class Ensemble(BaseTeacher):
         self.set_weights([list(row) for row in zip(*columns, strict=True)])
         return checks
 
-    def set_weights(self, weights: Weights | None) -> None:
+    def set_weights(self, weights: GivenWeights) -> None:
         """Weigh the members anew; see the argument of that name.
 
         Raises:
             TeacherError: the weights do not fit.
         """
         known = self.get_buffer("known_table")
-        table = weight_table(weights, known.cpu()).to(known.device)
+        table = weight_table(None if weights == CONFIDENCE else weights, known.cpu()).to(known.device)
         self.register_buffer("weights", table, persistent=False)
         self.given_weights = weights
 
@@ -155,7 +191,7 @@ class Ensemble(BaseTeacher):
         """How the members are joined, and the preprocessing of each."""
         return {
             "combine": self.combine,
-            "weights": self.get_buffer("weights").tolist(),
+            "weights": self._shown_weights(),
             "members": [member.preprocessing() for member in self.teachers],
         }
 
@@ -171,9 +207,14 @@ class Ensemble(BaseTeacher):
             "parameters": None if None in known else sum(known),
             "class_names": list(self.class_names),
             "combine": self.combine,
-            "weights": self.get_buffer("weights").tolist(),
+            "weights": self._shown_weights(),
             "members": members,
         }
+
+    def _shown_weights(self) -> str | list[list[float]]:
+        """The normalised weights, or the name of the rule that finds them for each case."""
+        table: list[list[float]] = self.get_buffer("weights").tolist()
+        return CONFIDENCE if self.given_weights == CONFIDENCE else table
 
     def _score_members(self, batches: Iterable[Mapping[str, Any]]) -> list[TeacherCheck | AccuracyCheck]:
         tallies = [ScoreTally(self.num_classes) for _ in self.members]

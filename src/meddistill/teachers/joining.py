@@ -11,6 +11,12 @@ it
   that know c; `logits`: log odds_c = sum_i w_ic (z_ic - z_i0) over them. The classes are exclusive: p_0 is
   proportional to 1 and p_c to odds_c.
 
+Weights may also differ from case to case (w_ibk), as with the members' confidence:
+
+  w_ib is proportional to c_ib = 1 - H_ib / log K_i, with H_ib the mean entropy of p_ib over the pixels of
+  case b and K_i the number of classes that member i knows. A member that is sure has 1, one that takes all
+  its classes for equally likely 0; where all members have 0, they weigh the same.
+
 All of it is computed on logarithms, so that a member that is sure (p = 0 in float32) leaves the result
 finite.
 """
@@ -18,7 +24,8 @@ finite.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -26,9 +33,15 @@ from torch import Tensor
 from meddistill.errors import ConfigError, TeacherError, unknown_name
 
 Combination = Literal["probabilities", "logits"]
+CONFIDENCE: Final = "confidence"
+"""Weights that are found anew for each case."""
+
 Join = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 Weights = Sequence[float] | Sequence[Sequence[float]]
 """One number for each member, or for each member one number for each class."""
+
+GivenWeights = Weights | Literal["confidence"] | None
+"""What an ensemble takes as weights; None for equal ones."""
 
 
 def join_function(name: str) -> Join:
@@ -47,7 +60,7 @@ def join_probabilities(logits: Tensor, weights: Tensor, known: Tensor | None = N
 
     Args:
         logits: (M, B, K, *S), minus infinity for the classes that a member does not know.
-        weights: (M, K), 0 for those; each class adds up to 1.
+        weights: (M, K), or (M, B, K) for weights of each case; 0 for those; each class adds up to 1.
         known: (M, K), true where a member knows a class; None when each knows all.
 
     Example:
@@ -69,7 +82,7 @@ def join_logits(logits: Tensor, weights: Tensor, known: Tensor | None = None) ->
 
     Args:
         logits: (M, B, K, *S), minus infinity for the classes that a member does not know.
-        weights: (M, K), 0 for those; each class adds up to 1.
+        weights: (M, K), or (M, B, K) for weights of each case; 0 for those; each class adds up to 1.
         known: (M, K), true where a member knows a class; None when each knows all.
 
     Example:
@@ -121,6 +134,77 @@ def weight_table(weights: Weights | None, known: Tensor) -> Tensor:
     return table / total
 
 
+def member_confidence(logits: Tensor, known: Tensor) -> Tensor:
+    """How sure each member is of each case: 1 minus its mean entropy over that of equally likely classes.
+
+    Args:
+        logits: (M, B, K, *S), minus infinity for the classes that a member does not know.
+        known: (M, K), true where a member knows a class.
+
+    Returns:
+        (M, B), 0..1.
+
+    Example:
+        >>> logits = torch.tensor([[[0.5, 0.5, 0.0]], [[0.8, 0.1, 0.1]]]).log()
+        >>> member_confidence(logits, torch.tensor([[True, True, False], [True, True, True]]))
+        tensor([[0.0000],
+                [0.4183]])
+    """
+    entropy = torch.special.entr(logits.softmax(2)).sum(2)
+    most = known.sum(1).clamp(min=2).to(logits.dtype).log()
+    return (1 - entropy.reshape(*logits.shape[:2], -1).mean(2) / most[:, None]).clamp(0, 1)
+
+
+def confidence_table(logits: Tensor, known: Tensor) -> Tensor:
+    """Weights (M, B, K) in proportion to the members' confidence in each case.
+
+    Each class adds up to 1 over the members that know it.
+
+    Args:
+        logits: (M, B, K, *S), minus infinity for the classes that a member does not know.
+        known: (M, K), true where a member knows a class.
+
+    Example:
+        >>> logits = torch.tensor([[[0.5, 0.5]], [[0.9, 0.1]]]).log()  # one that does not know, one that does
+        >>> confidence_table(logits, torch.ones(2, 2, dtype=torch.bool))
+        tensor([[[0., 0.]],
+        <BLANKLINE>
+                [[1., 1.]]])
+    """
+    sure = member_confidence(logits, known)[:, :, None] * known[:, None]
+    total = sure.sum(0)
+    equal = known[:, None] / known.sum(0)
+    return torch.where(total > 0, sure / total.where(total > 0, 1), equal)
+
+
 def _spread(table: Tensor, logits: Tensor) -> Tensor:
-    """A table (M, K) with the axes of logits (M, B, K, *S)."""
-    return table.view(table.shape[0], 1, table.shape[1], *(1,) * (logits.ndim - 3))
+    """A table (M, K) or (M, B, K) with the axes of logits (M, B, K, *S)."""
+    table = table if table.ndim == 3 else table[:, None]
+    return table.view(*table.shape, *(1,) * (logits.ndim - 3))
+
+
+@dataclass(frozen=True)
+class MemberJoin:
+    """A join with its weights, for logits whose second axis are the members.
+
+    Args:
+        join: how they are joined.
+        weights: (M, K), each class adds up to 1; None for the members' confidence in each case.
+        known: (M, K), true where a member knows a class.
+
+    Example:
+        >>> logits = torch.tensor([[[0.9, 0.1], [0.5, 0.5]]]).log()
+        >>> both = torch.ones(2, 2, dtype=torch.bool)
+        >>> MemberJoin(join_probabilities, torch.full((2, 2), 0.5), both)(logits).softmax(1)
+        tensor([[0.7000, 0.3000]])
+    """
+
+    join: Join
+    weights: Tensor | None
+    known: Tensor
+
+    def __call__(self, answers: Tensor) -> Tensor:
+        """Logits (B, K, *S) of those of the members (B, M, K, *S)."""
+        logits = answers.movedim(1, 0)
+        weights = confidence_table(logits, self.known) if self.weights is None else self.weights
+        return self.join(logits, weights, None if bool(self.known.all()) else self.known)

@@ -20,6 +20,7 @@ from meddistill.training.data import TaskData, check_batches
 from meddistill.training.hardware import set_layout
 from meddistill.training.module import DistillationModule
 from meddistill.training.recipe_teacher import teacher_for
+from meddistill.training.supervision import check_labels
 
 
 @dataclass(frozen=True)
@@ -108,15 +109,16 @@ def assemble(recipe: Recipe, data: TaskData | None = None) -> Assembly:
     Raises:
         DataError: the data cannot be used.
         TeacherError: the teacher cannot be loaded or does not fit.
-        ConfigError: the network cannot be built, the method needs a teacher that the recipe does not name, or
-            batches need weakly labelled cases and there are none.
+        ConfigError: the network cannot be built, the method needs a teacher that the recipe does not name or
+            labels that the data lack, or batches need weakly labelled cases and there are none.
     """
-    data = data or TaskData.from_config(recipe.data, seed=recipe.seed)
+    data = data or TaskData.from_recipe(recipe)
+    method = create_method(**recipe.method)
+    check_labels(method, data.source)
     check_batches(recipe, data)
     spec = student_spec(recipe, data)
     torch.manual_seed(recipe.seed)
     student = spec.build()
-    method = create_method(**recipe.method)
     return Assembly(recipe, data, spec, student, method, teacher_for(recipe, method, spec))
 
 

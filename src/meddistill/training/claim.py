@@ -6,11 +6,12 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from meddistill.config import Recipe
-from meddistill.config.load import read_recipe_mapping
+from meddistill.config.load import check_recipe, read_recipe_mapping
+from meddistill.data.case import Case
 from meddistill.errors import RunError
 from meddistill.training.data import TaskData
 from meddistill.training.run_folder import RunFolder, read_json
@@ -45,7 +46,7 @@ def already_done(folder: RunFolder, recipe: Recipe, *, resume: bool) -> bool:
 
 
 def _check_same_recipe(folder: RunFolder, recipe: Recipe) -> None:
-    before = read_recipe_mapping(str(folder.config))
+    before = check_recipe(read_recipe_mapping(str(folder.config))).model_dump(mode="json")
     now = recipe.model_dump(mode="json")
     changed = [key for key in now if before.get(key) != now[key] and key != "study"]
     if changed:
@@ -53,11 +54,6 @@ def _check_same_recipe(folder: RunFolder, recipe: Recipe) -> None:
             f"{folder.root} was started with another recipe (different: {', '.join(changed)}); "
             "resume it with the same one, or give another folder with --out"
         )
-
-
-def has_cases(folder: RunFolder, split: str) -> bool:
-    """Whether the run's data had cases in `split`."""
-    return bool(read_json(folder.environment)["split_cases"].get(split))
 
 
 def check_same_split(folder: RunFolder, data: TaskData) -> None:
@@ -68,12 +64,26 @@ def check_same_split(folder: RunFolder, data: TaskData) -> None:
     """
     before = read_json(folder.environment)["split_cases"]
     for split, cases in data.split.cases.items():
-        different = {case.id for case in cases} ^ set(before.get(split, []))
-        if different:
-            raise RunError(
-                f"the {split} split has changed since {folder.root} was begun ({len(different)} cases, first "
-                f"{min(different)}); restore the data, or train again in a new folder"
-            )
+        _check_same(f"the {split} split", folder, cases, before.get(split, []))
+
+
+def check_same_test(folder: RunFolder, name: str, data: TaskData) -> None:
+    """Refuse a further test set that is not the one that the run was begun with.
+
+    Raises:
+        RunError: it has other cases now.
+    """
+    before = read_json(folder.environment).get("tests", {}).get(name, {}).get("cases", [])
+    _check_same(f"the test set {name}", folder, data.split.cases["test"], before)
+
+
+def _check_same(what: str, folder: RunFolder, now: Iterable[Case], before: Iterable[str]) -> None:
+    different = {case.id for case in now} ^ set(before)
+    if different:
+        raise RunError(
+            f"{what} has changed since {folder.root} was begun ({len(different)} cases, first "
+            f"{min(different)}); restore the data, or train again in a new folder"
+        )
 
 
 def check_writable(root: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from meddistill.config import DataConfig, Recipe
 from meddistill.config.schema import (
     FolderSourceConfig,
+    ImagesSourceConfig,
     ManifestSourceConfig,
     PaletteSourceConfig,
     SourceConfig,
@@ -23,6 +24,7 @@ from meddistill.data import (
     CaseCache,
     CaseDataset,
     FolderSource,
+    ImageSource,
     ManifestSource,
     PaletteSource,
     SliceSource,
@@ -31,7 +33,8 @@ from meddistill.data import (
     make_transform,
     split_cases,
 )
-from meddistill.data.case import SPLITS, Case, Source, Split
+from meddistill.data.cache import CaseFile
+from meddistill.data.case import SPLITS, Case, Source, Split, is_labelled
 from meddistill.data.dataset import make_mixed_loader
 from meddistill.data.mixed_sampler import check_pools
 from meddistill.data.patches import PatchCache, PatchDataset
@@ -39,22 +42,40 @@ from meddistill.data.phantom import PhantomSource
 from meddistill.data.supervision import Supervision
 from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.errors import ConfigError, DataError
+from meddistill.methods import create_method
 from meddistill.training.supervision import check_files, describe_supervision, supervise
 from meddistill.training.volume_data import build_volumes
 
+UNREAD = frozenset({"train", "selection", "calibration"})
+"""The splits whose labels are not read by a method that needs none."""
 
-def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) -> Source:
+
+def build_source(
+    config: SourceConfig, *, size: tuple[int, ...] = (128, 128), where: str = "data.source"
+) -> Source:
     """The source that a recipe names; a phantom is generated at `size`, the others keep their files' sizes.
+
+    Args:
+        config: a section of a recipe.
+        size: of a phantom.
+        where: the section's place in the recipe.
 
     Raises:
         DataError: the folder or file cannot be used.
     """
-    _check_there(config)
+    _check_there(config, where)
     if isinstance(config, FolderSourceConfig):
         return FolderSource(
             Path(config.root),
             channels=config.channels,
             threshold=config.threshold,
+            group_pattern=config.group_pattern,
+        )
+    if isinstance(config, ImagesSourceConfig):
+        return ImageSource(
+            Path(config.root),
+            class_names=tuple(config.class_names),
+            channels=config.channels,
             group_pattern=config.group_pattern,
         )
     if isinstance(config, ManifestSourceConfig):
@@ -64,16 +85,16 @@ def build_source(config: SourceConfig, *, size: tuple[int, ...] = (128, 128)) ->
     if isinstance(config, PaletteSourceConfig):
         return PaletteSource(Path(config.root), Path(config.palette), channels=config.channels)
     if isinstance(config, VolumeOptions):
-        return build_volumes(config)
+        return build_volumes(config, where=where)
     return PhantomSource(config.cases, size=size, seed=config.seed, normal_fraction=config.normal_fraction)
 
 
-def _check_there(config: SourceConfig) -> None:
+def _check_there(config: SourceConfig, where: str) -> None:
     """Say which key of the recipe names something that does not exist."""
     for key in ("root", "file", "palette"):
         place = getattr(config, key, None)
         if place is not None and not Path(place).exists():
-            raise DataError(f"data.source.{key}: {place} does not exist; give yours by --data.source.{key}")
+            raise DataError(f"{where}.{key}: {place} does not exist; give yours by --{where}.{key}")
 
 
 def divide(config: DataConfig, source: Source) -> Split:
@@ -85,16 +106,22 @@ def divide(config: DataConfig, source: Source) -> Split:
     Raises:
         DataError: a list cannot be read or names unknown cases.
     """
+    wanted = config.splits
     root = Path(getattr(config.source, "root", "."))
     files: dict[str, Path | str] = {
         name: path if (path := Path(file)).is_file() else root / file
-        for name, file in (config.splits.files or {}).items()
+        for name, file in (wanted.files or {}).items()
     }
-    fractions = {str(name): share for name, share in (config.splits.fractions or {}).items()}
-    carve = {str(name): share for name, share in (config.splits.carve or {}).items()}
-    whole = source.volumes if isinstance(source, SliceSource) else source
+    fractions = {str(name): share for name, share in (wanted.fractions or {}).items()}
+    carve = {str(name): share for name, share in (wanted.carve or {}).items()}
     split = split_cases(
-        whole, files=files or None, fractions=fractions or None, carve=carve or None, seed=config.splits.seed
+        source.volumes if isinstance(source, SliceSource) else source,
+        files=files or None,
+        fractions=fractions or None,
+        part=None if wanted.part is None else (wanted.part.index, wanted.part.of),
+        carve=carve or None,
+        fraction=wanted.fraction,
+        seed=wanted.seed,
     )
     return source.split(split) if isinstance(source, SliceSource) else split
 
@@ -104,13 +131,17 @@ class TaskData:
     """Everything about the data that a training needs; each split is decoded when it is first asked for.
 
     With a `supervision` the training split has full labels for some cases alone; all other splits have them.
+    The labels of the splits in `hidden` are never read. `narrow` leaves out cases of a split and gives the
+    others new labels: `split` stays the whole, as do the fingerprint and what is on record.
     """
 
     config: DataConfig
     source: Source
     split: Split
     supervision: Supervision | None = None
+    hidden: frozenset[str] = frozenset()
     _sets: dict[str, CaseDataset] = field(default_factory=dict)
+    _narrowed: dict[str, CaseDataset] = field(default_factory=dict)
 
     @classmethod
     def from_config(cls, config: DataConfig, *, seed: int = 0) -> TaskData:
@@ -136,14 +167,65 @@ class TaskData:
         check_no_leak(split)
         return cls(config, source, split, supervise(config.supervision, source, split, seed=seed))
 
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> TaskData:
+        """As `from_config`; of a method that needs no labels only those of the test split are read.
+
+        Raises:
+            DataError, ConfigError: see `from_config`; or the recipe names both such a method and a
+                supervision,
+                or crops.
+        """
+        if create_method(**recipe.method).needs_labels:
+            return cls.from_config(recipe.data, seed=recipe.seed)
+        if recipe.data.supervision is not None:
+            raise ConfigError(
+                f"data.supervision says who keeps full labels, but {recipe.method['name']} learns from "
+                "teachers alone; leave it out"
+            )
+        if recipe.data.patch is not None:
+            raise ConfigError(
+                f"data.patch cuts crops, but {recipe.method['name']} judges whole masks; give data.size"
+            )
+        return replace(cls.from_config(recipe.data, seed=recipe.seed), hidden=UNREAD)
+
     @property
     def num_classes(self) -> int:
         """Number of label values, background included."""
         return len(self.source.class_names)
 
     def cases(self, split: str) -> Mapping[str, Case]:
-        """Cases of a split by id."""
-        return {case.id: case for case in self.split.cases.get(split, ())}
+        """Cases of a split by id; those that are left of a narrowed one."""
+        narrowed = self._narrowed.get(split)
+        cases = narrowed.cache.cases if narrowed else self.split.cases.get(split, ())
+        return {case.id: case for case in cases}
+
+    def has_labels(self, split: str) -> bool:
+        """Whether labels of a split are known and may be looked at."""
+        return split not in self.hidden and is_labelled(self.source)
+
+    def narrow(self, split: str, kept: Sequence[int], labels: CaseFile) -> None:
+        """Keep some cases of a split, with other labels.
+
+        Args:
+            split: its name.
+            kept: positions of the cases to keep, among all of the split; it is decoded already.
+            labels: (*S) int16 of all its cases, at their positions.
+        """
+        whole = self._sets[split].cache
+        self._narrowed[split] = CaseDataset(whole.narrowed(kept, labels))
+
+    def whole(self) -> TaskData:
+        """The same data with all cases and with the labels of their source, where these are read."""
+        return replace(self, _narrowed={})
+
+    def left_out(self) -> dict[str, list[str]]:
+        """Ids of the cases that each narrowed split lacks."""
+        kept = {split: self.cases(split) for split in self._narrowed}
+        return {
+            split: [case.id for case in self.split.cases[split] if case.id not in cases]
+            for split, cases in kept.items()
+        }
 
     def dataset(self, split: str) -> CaseDataset:
         """The decoded cases of a split, without augmentation; in `train` with the labels it may see.
@@ -151,18 +233,21 @@ class TaskData:
         Raises:
             DataError: the split is empty or a file cannot be read.
         """
+        if split in self._narrowed:
+            return self._narrowed[split]
         if split not in self._sets:
             cases = self.split.cases.get(split, ())
             if not cases:
                 raise DataError(
                     f"the {split} split has no cases; set data.splits (now: {self.split.note or 'nothing'})"
                 )
-            cache = self._decoded(cases, self.supervision if split == "train" else None)
+            labels = split not in self.hidden
+            cache = self._decoded(cases, self.supervision if split == "train" else None, labels=labels)
             check_files(cache)
             self._sets[split] = CaseDataset(cache)
         return self._sets[split]
 
-    def _decoded(self, cases: Sequence[Case], supervision: Supervision | None) -> CaseCache:
+    def _decoded(self, cases: Sequence[Case], supervision: Supervision | None, *, labels: bool) -> CaseCache:
         if self.config.patch is not None:
             return PatchCache(self.source, cases, patch=self.config.patch, supervision=supervision)
         return CaseCache(
@@ -171,6 +256,7 @@ class TaskData:
             size=self.config.size,
             interpolation=self.config.interpolation,
             supervision=supervision,
+            labels=labels,
         )
 
     def decode(self) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 from meddistill.config import Recipe
 from meddistill.config.load import check_recipe, read_recipe_mapping
+from meddistill.data.case import is_labelled
 from meddistill.errors import RunError, unknown_name
 from meddistill.evaluation import summarise
 from meddistill.files import write_json
 from meddistill.methods import create_method
-from meddistill.models import branch_of, branches_of, load_model
-from meddistill.training.claim import check_same_split
+from meddistill.models import ModelSpec, branch_of, branches_of, load_model
+from meddistill.training.claim import check_same_split, check_same_test
 from meddistill.training.data import TaskData
+from meddistill.training.further_tests import find_test
 from meddistill.training.hardware import device_for
 from meddistill.training.recipe_teacher import teacher_for, weigh
 from meddistill.training.run_folder import RunFolder, read_json
@@ -34,18 +36,19 @@ def read_recipe(folder: RunFolder) -> Recipe:
 
 
 def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> dict[str, Any]:
-    """Score the chosen student on `split` and return the summary.
+    """Score the chosen student on `split`, or on a further test set, and return the summary.
 
     A split is scored once: a second call returns what the first one wrote, unless `again` is given. The other
     branches of a student that has several are scored too, below `branches` in the summary.
 
     Args:
         run: a finished run folder.
-        split: one of `train`, `selection`, `calibration`, `test`.
+        split: one of `train`, `selection`, `calibration`, `test`, or a name among the recipe's `tests`.
         again: score again and replace the files.
 
     Raises:
-        RunError: not a finished run, a split without cases, or data that were divided otherwise in training.
+        RunError: not a finished run, a split without cases or labels, or data that were divided otherwise in
+            training.
         TeacherError: the teacher is gone or no longer fits.
     """
     folder = RunFolder(Path(run))
@@ -57,19 +60,15 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     if folder.summary(split).exists() and not again:
         summary: dict[str, Any] = read_json(folder.summary(split))
         return summary
-    with_full_labels = recipe.data.model_copy(update={"supervision": None})
-    data = TaskData.from_config(with_full_labels)
-    if not data.split.cases.get(split):
-        raise RunError(unknown_name("split", split, [n for n, cases in data.split.cases.items() if cases]))
-    check_same_split(folder, data)
     spec, student = load_model(folder.weights)
+    data, part = _cases_of(folder, recipe, split, spec)
     teacher = teacher_for(recipe, create_method(**recipe.method), spec)
     device = device_for(recipe.training.accelerator)
     student.to(device).eval()
     score = partial(
         score_split,
         data=data,
-        split=split,
+        split=part,
         class_names=spec.class_names,
         batch_size=recipe.training.batch_size,
         device=device,
@@ -78,8 +77,9 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     table.write_csv(folder.scores(split))
     if teacher is not None:
         teacher.to(device)
-        weigh(recipe, data, teacher)
-    gallery = gallery_of_split(student, teacher, data, split, table)
+        lone = recipe.teacher.members is None
+        weigh(recipe, data if part == split or lone else _own_data(recipe), teacher)
+    gallery = gallery_of_split(student, teacher, data, part, table)
     gallery.save(folder.gallery(split))
     summary = summarise(table, reliability, seed=recipe.seed)
     for name in branches_of(student)[1:]:
@@ -88,3 +88,28 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
         summary.setdefault("branches", {})[name] = summarise(other, bins, seed=recipe.seed)
     write_json(folder.summary(split), summary)
     return summary
+
+
+def _cases_of(folder: RunFolder, recipe: Recipe, split: str, spec: ModelSpec) -> tuple[TaskData, str]:
+    """The data that hold what is called `split` in `evaluate`, and the name of their split."""
+    if split in recipe.tests:
+        data = find_test(recipe, split, spec)
+        check_same_test(folder, split, data)
+        return data, "test"
+    data = _own_data(recipe)
+    known = [name for name, cases in data.split.cases.items() if cases] if is_labelled(data.source) else []
+    if split not in known and data.split.cases.get(split):
+        others = ", ".join(recipe.tests)
+        raise RunError(
+            f"the {split} split has no labels to score against"
+            + (f"; the test sets of this run are {others}" if others else "")
+        )
+    if split not in known:
+        raise RunError(unknown_name("split", split, [*known, *recipe.tests]))
+    check_same_split(folder, data)
+    return data, split
+
+
+def _own_data(recipe: Recipe) -> TaskData:
+    """The data of the run, with the full labels of every case."""
+    return TaskData.from_config(recipe.data.model_copy(update={"supervision": None}))

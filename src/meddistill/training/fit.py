@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import lightning as L
@@ -21,19 +21,24 @@ from meddistill.training.callbacks import EpochProgress, Recorder, restore_torch
 from meddistill.training.claim import (
     already_done,
     check_same_split,
+    check_same_test,
     check_writable,
     claimed,
     is_first_process,
 )
 from meddistill.training.compiling import compile_errors
+from meddistill.training.data import TaskData
+from meddistill.training.further_tests import describe_tests, find_tests, scored_cases
 from meddistill.training.hardware import describe
 from meddistill.training.launcher import make_trainer
+from meddistill.training.member_storing import StoredMembers
 from meddistill.training.module import DistillationModule
 from meddistill.training.preparation import Prepared, prepare, reopen
 from meddistill.training.run_folder import RunFolder
 from meddistill.training.scoring import describe_reading
 from meddistill.training.storing import Stored
 from meddistill.training.switches import with_values
+from meddistill.training.transfer import describe_transfer, write_exclusion
 from meddistill.training.trial import Tuning
 from meddistill.training.tuning import tune, with_stored_choice
 
@@ -60,11 +65,11 @@ def fit(
             `teacher-stores` beside the run by default.
         auto_tune: seconds to try what may train faster on this machine, see `training.tuning`; None tries
             nothing. What was chosen is part of the run: going on with it keeps the choice.
-        say: called with one line on the teacher's own scores, before the training.
+        say: called with a line on the teacher's own scores and on cases that are left out, before training.
 
     Raises:
         RunError: the folder exists, cannot be written or holds another recipe; the loss became infinite.
-        DataError: the data cannot be used.
+        DataError: the data cannot be used, or every case is excluded.
         TeacherError: the teacher cannot be loaded, does not fit or is below the floor.
         ConfigError: the network cannot be built, or this machine lacks the hardware that is asked for.
     """
@@ -74,6 +79,7 @@ def fit(
         return folder
     check_writable(folder.root)
     task = assemble(recipe)
+    tests = find_tests(recipe, task.spec, task.data)
     tuning = None
     if auto_tune is not None and not folder.config.exists():
         tuning = tune(recipe, auto_tune, say=_tell)
@@ -91,9 +97,11 @@ def fit(
     module = task.module(live=prepared.stored is None)
     with claimed(folder) if is_first_process() else contextlib.nullcontext():
         if is_first_process() and resumed is None:
-            _begin(folder, task, prepared, tuning)
+            _begin(folder, task, prepared, tuning, tests)
         if resumed is not None:
             check_same_split(folder, task.data)
+            for name, data in tests.items():
+                check_same_test(folder, name, data)
             recorder.load_state_dict(resumed["callbacks"][recorder.state_key])
         if not recorder.exhausted:
             checkpoint = folder.checkpoint if resumed is not None else None
@@ -108,7 +116,13 @@ def _tell(words: str) -> None:
     print(f"auto-tune: {words}", file=sys.stderr, flush=True)
 
 
-def _begin(folder: RunFolder, task: Assembly, prepared: Prepared, tuning: Tuning | None) -> None:
+def _begin(
+    folder: RunFolder,
+    task: Assembly,
+    prepared: Prepared,
+    tuning: Tuning | None,
+    tests: Mapping[str, TaskData],
+) -> None:
     """Write what is known before the first step: the config first, so that a killed run can be resumed.
 
     Only the tuning comes before, because without it the config would be another than the recipe.
@@ -125,7 +139,10 @@ def _begin(folder: RunFolder, task: Assembly, prepared: Prepared, tuning: Tuning
             "split_note": data.split.note,
             "split_counts": {name: len(cases) for name, cases in data.split.cases.items()},
             "split_cases": {name: [case.id for case in cases] for name, cases in data.split.cases.items()},
+            "tests": describe_tests(tests),
+            "scored": list(scored_cases(data, tests)),
             **data.describe_supervision(),
+            **describe_transfer(data),
         },
     )
     described = {
@@ -148,6 +165,8 @@ def _begin(folder: RunFolder, task: Assembly, prepared: Prepared, tuning: Tuning
         write_json(folder.teacher_check, prepared.scores)
     if prepared.stored is not None:
         write_json(folder.teacher_store, prepared.stored.to_json())
+    if prepared.exclusion is not None:
+        write_exclusion(folder, data, prepared.exclusion)
     folder.write_state(state="running", epochs_done=0)
 
 
@@ -167,7 +186,7 @@ def _train(
     trainer: L.Trainer,
     module: DistillationModule,
     task: Assembly,
-    stored: Stored | None,
+    stored: Stored | StoredMembers | None,
     *,
     checkpoint: Path | None,
 ) -> None:

@@ -93,7 +93,8 @@ class DistillationModule(L.LightningModule):
         """The teacher's logits: those that the batch brings, else its answer to the images; None without."""
         stored = batch.get("teacher_logits")
         if stored is None and self.teacher is not None and self.method.needs_teacher:
-            answered: Tensor = self.teacher(batch["image"])
+            ask = self.teacher.answers if self.method.needs_members else self.teacher
+            answered: Tensor = ask(batch["image"])
             return answered
         return stored
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import csv
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 
 from meddistill.config import Recipe
-from meddistill.config.schema import TeacherSourceConfig
-from meddistill.errors import ConfigError, TeacherError
-from meddistill.methods import Method
+from meddistill.config.load import read_recipe_mapping
+from meddistill.config.schema import TeacherConfig, TeacherSourceConfig
+from meddistill.data.case import is_labelled
+from meddistill.errors import ConfigError, MedDistillError, TeacherError
+from meddistill.methods import Method, create_method
 from meddistill.models import ModelSpec
 from meddistill.teachers import BaseTeacher, Ensemble, Teacher, load_teacher
+from meddistill.teachers.joining import GivenWeights
 from meddistill.training.data import TaskData
 from meddistill.training.hardware import takes_bf16
+from meddistill.training.run_folder import RunFolder, read_json
+
+_FITTED = ("validation", "validation_per_class")
 
 
 def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> BaseTeacher | None:
@@ -41,7 +49,8 @@ def build_teacher(recipe: Recipe, spec: ModelSpec) -> BaseTeacher:
         teacher = _load(config, recipe, spec)
     else:
         members = [_load(member, recipe, spec) for member in config.members]
-        weights = None if isinstance(config.weights, str) else config.weights
+        fitted = config.weights in ("uniform", *_FITTED)
+        weights = None if fitted else cast("GivenWeights", config.weights)
         teacher = Ensemble(members, combine=config.combine, weights=weights)
     teacher.check_fits(num_classes=spec.num_classes, in_channels=spec.in_channels)
     return teacher
@@ -50,11 +59,18 @@ def build_teacher(recipe: Recipe, spec: ModelSpec) -> BaseTeacher:
 def weigh(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> None:
     """Fit the weights of an ensemble on the selection split, where the recipe asks for that.
 
+    Where no labels of the split are read, the members weigh what they scored on the selection splits of the
+    runs that trained them.
+
     Raises:
-        TeacherError: there is no selection split, or no member scores above 0 on it.
+        TeacherError: there is no selection split, no member scores above 0 on it, or it has no labels and
+            some member no run with such a score.
     """
     config = recipe.teacher
-    if not isinstance(teacher, Ensemble) or config.weights not in ("validation", "validation_per_class"):
+    if not isinstance(teacher, Ensemble) or config.weights not in _FITTED:
+        return
+    if not (is_labelled(data.source) and create_method(**recipe.method).needs_labels):
+        teacher.set_weights(recorded_weights(config))
         return
     if not data.split.cases.get("selection"):
         raise TeacherError(
@@ -62,6 +78,36 @@ def weigh(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> None:
         )
     loader = data.loader("selection", batch_size=recipe.training.batch_size)
     teacher.fit_weights(loader, per_class=config.weights == "validation_per_class")
+
+
+def recorded_weights(config: TeacherConfig) -> list[float]:
+    """What each member's run scored on its own selection split with the weights that it chose.
+
+    Raises:
+        TeacherError: a member is no run with such a score, or weights for each class are wanted.
+    """
+    if config.weights != "validation":
+        raise TeacherError(
+            f"teacher.weights: {config.weights} needs labels, and no labels of these images are read; give "
+            "validation (the scores of the teachers' own runs), uniform, or the numbers"
+        )
+    return [_recorded_score(Path(str(member.path))) for member in config.members or ()]
+
+
+def _recorded_score(path: Path) -> float:
+    folder = RunFolder(path)
+    try:
+        last = read_json(folder.state)["epochs_done"] - 1
+        keeps_last = read_recipe_mapping(str(folder.config))["training"].get("keep") == "last"
+        epoch = last if keeps_last else folder.read_state()["best_epoch"]
+        with open(folder.history, encoding="utf-8", newline="") as rows:
+            scores = {int(row["epoch"]): float(row["selection_dice"]) for row in csv.DictReader(rows)}
+        return scores[epoch]
+    except (MedDistillError, OSError, LookupError, ValueError, TypeError) as error:
+        raise TeacherError(
+            f"teacher.weights: no labels of these images are read, and {path} is no run with a Dice on its "
+            "own selection split; give uniform, or the numbers"
+        ) from error
 
 
 def _load(config: TeacherSourceConfig, recipe: Recipe, spec: ModelSpec) -> Teacher:

@@ -82,6 +82,16 @@ class RunFolder:
         """Where the teacher's logits are stored, and how far they are from the live teacher's, JSON."""
         return self.root / "teacher-store.json"
 
+    @property
+    def exclusion(self) -> Path:
+        """Which cases of a transferal set were left out and by which rule, JSON."""
+        return self.root / "exclusion.json"
+
+    @property
+    def exclusion_table(self) -> Path:
+        """The numbers that the rules measured of each case, CSV."""
+        return self.root / "exclusion.csv"
+
     def scores(self, split: str = "test", branch: str | None = None) -> Path:
         """Per-case, per-class scores of `split`, CSV; with `branch` those of that branch of the student."""
         name = f"{split}-scores" if branch is None else f"{split}-scores-{branch}"
@@ -99,6 +109,19 @@ class RunFolder:
     def report(self) -> Path:
         """The self-contained page."""
         return self.root / "report.html"
+
+    def scored_cases(self) -> dict[str, list[str]]:
+        """The case ids of each set that is scored after training: the test split, then further test sets.
+
+        A run whose `environment.json` is missing is taken to have a test split.
+
+        Raises:
+            RunError: `environment.json` is damaged.
+        """
+        known = read_json(self.environment) if self.environment.exists() else {"split_cases": {"test": [""]}}
+        own = known["split_cases"].get("test", [])
+        names = known.get("scored", ["test"] if own else [])
+        return {name: own if name == "test" else known["tests"][name]["cases"] for name in names}
 
     def read_state(self) -> dict[str, Any]:
         """The content of `state.json`; `{}` when the run has not started."""

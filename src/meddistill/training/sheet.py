@@ -36,14 +36,16 @@ def check_sheet(file: Path) -> None:
         raise ConfigError(f"--sheet writes a PNG; give a name that ends in .png, not {file.name}")
 
 
-def write_sheet(file: Path, pictures: Sequence[Picture], class_names: Sequence[str]) -> None:
-    """Draw the pictures into a PNG.
+def write_sheet(
+    file: Path, pictures: Sequence[Picture], class_names: Sequence[str], *, right: str = "full label"
+) -> None:
+    """Draw the pictures into a PNG; `right` says what is shown on the right.
 
     Raises:
         RunError: it cannot be written.
     """
     with replacing(file) as temporary:
-        contact_sheet(pictures, class_names).save(temporary, format="PNG")
+        contact_sheet(pictures, class_names, right=right).save(temporary, format="PNG")
 
 
 def label_pictures(source: Source, cases: Sequence[Case]) -> list[Picture]:
@@ -53,10 +55,8 @@ def label_pictures(source: Source, cases: Sequence[Case]) -> list[Picture]:
         DataError: a file cannot be read.
     """
     if answers_images(source):
-        return [Picture(case.id, _answer(source, case), source.read_image(case)) for case in _spread(cases)]
-    return [
-        _picture(case.id, "", source.read_image(case), source.read_label(case)) for case in _spread(cases)
-    ]
+        return [Picture(case.id, _answer(source, case), source.read_image(case)) for case in spread(cases)]
+    return [_picture(case.id, "", source.read_image(case), source.read_label(case)) for case in spread(cases)]
 
 
 def _answer(source: Source, case: Case) -> str:
@@ -81,7 +81,7 @@ def weak_pictures(cache: CaseCache, facts: Sequence[WeakFacts]) -> list[Picture]
     """
     order = sorted(range(len(facts)), key=lambda index: facts[index].weak.labelled)
     bare = [index for index in order if not facts[index].weak.labelled]
-    return [_weak_picture(cache, facts[index], index) for index in _spread(order[max(0, len(bare) - 1) :])]
+    return [_weak_picture(cache, facts[index], index) for index in spread(order[max(0, len(bare) - 1) :])]
 
 
 def _weak_picture(cache: CaseCache, facts: WeakFacts, index: int) -> Picture:
@@ -106,7 +106,12 @@ def _picture(
     return Picture(title, note, image, label, weak)
 
 
-def _spread(items: Sequence[Item]) -> list[Item]:
-    """At most a dozen of the items, evenly spaced, the first and the last among them."""
-    places = np.linspace(0, len(items) - 1, min(SHOWN, len(items))).round().astype(int)
+def spread(items: Sequence[Item], count: int = SHOWN) -> list[Item]:
+    """At most `count` of the items, evenly spaced, the first and the last among them.
+
+    Example:
+        >>> spread("abcdefgh", 3), spread("", 3)
+        (['a', 'e', 'h'], [])
+    """
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
     return [items[place] for place in places]

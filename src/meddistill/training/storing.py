@@ -29,6 +29,7 @@ from meddistill.teachers.stored import (
     manifest_for,
     rows_of,
 )
+from meddistill.teachers.stored_members import StackedLogits
 from meddistill.training.data import TaskData
 
 _VIEW_SEED = 0
@@ -63,7 +64,7 @@ class Stored:
         return "\n".join(line for line in lines if line)
 
     def logits(self, cases: Sequence[str], *, seed: int) -> TeacherLogits:
-        """What a data set of `cases` reads during training."""
+        """What a data set of `cases` reads during training: logits (B, K, *S)."""
         if self.store.manifest.views is None:
             return JointLogits(self.store, cases)
         return ReplayedLogits(self.store, cases, seed=seed)
@@ -107,7 +108,14 @@ def describe_store(
     return manifest, images
 
 
-def store_for(recipe: Recipe, data: TaskData, teacher: BaseTeacher, stores: Path) -> Stored | None:
+def store_for(
+    recipe: Recipe,
+    data: TaskData,
+    teacher: BaseTeacher,
+    stores: Path,
+    *,
+    splits: Sequence[str] = ("train",),
+) -> Stored | None:
     """The complete store that a training reads; None when the teacher is asked live.
 
     A store that is not there is made, one that was left unfinished is completed, and one that another process
@@ -115,20 +123,33 @@ def store_for(recipe: Recipe, data: TaskData, teacher: BaseTeacher, stores: Path
 
     Args:
         recipe: its `teacher` section says how and, with `store`, where.
-        data: the training split is stored.
+        data: what is stored.
         teacher: on the device where it computes.
         stores: folder below which stores are kept by key when the recipe names none.
+        splits: the splits that are stored.
 
     Raises:
         TeacherError: the store was made from something else or is damaged, or logits are not finite.
         RunError: it cannot be written.
         ConfigError: views are to be replayed without augmentation.
     """
-    config = recipe.teacher
-    if config.mode == "live":
+    if recipe.teacher.mode == "live":
         return None
-    manifest, images = describe_store(recipe, data, teacher)
-    folder = Path(config.store) if config.store else stores / manifest.key
+    store = recipe.teacher.store
+    described = describe_store(recipe, data, teacher, splits)
+    return fill_store(recipe, teacher, described, Path(store) if store else stores / described[0].key)
+
+
+def fill_store(
+    recipe: Recipe, teacher: BaseTeacher, described: tuple[Manifest, RowImages], folder: Path
+) -> Stored:
+    """The complete store in `folder`; what is missing is made.
+
+    Raises:
+        TeacherError: the store was made from something else or is damaged, or logits are not finite.
+        RunError: it cannot be written.
+    """
+    manifest, images = described
     there = TeacherStore.open(folder) if (folder / MANIFEST).is_file() else None
     if there is not None:
         check_same(there.manifest, manifest, folder)
@@ -137,19 +158,32 @@ def store_for(recipe: Recipe, data: TaskData, teacher: BaseTeacher, stores: Path
         done = Annotation(0, there.manifest.rows, 0.0, 0.0)
     else:
         done = annotate(as_network(teacher), images, manifest, folder, wait=True)
-    return complete_store(recipe, teacher, folder, images, done)
+    stored = complete_store(recipe, teacher, folder, images, done)
+    assert stored is not None
+    return stored
 
 
 def sample_logits(
     recipe: Recipe, data: TaskData, teacher: BaseTeacher, batches: Sequence[Tensor]
 ) -> TeacherLogits:
-    """A temporary store of a few logits in which every case finds a row, to time reading from it."""
+    """A temporary store of a few logits in which every case finds a row, to time reading from it.
+
+    Logits of members (B, M, K, *S) get a store for each.
+    """
     manifest, _ = describe_store(recipe, data, teacher)
     logits = torch.cat(list(batches))
     few = replace(manifest, cases=manifest.cases[: len(logits)], views=None)
-    store = TeacherStore.temporary(few)
+    follow_image = recipe.teacher.mode == "joint"
+    if logits.ndim - 2 - len(manifest.size) == 0:
+        return _sample(few, logits, follow_image=follow_image)
+    parts = [_sample(few, part, follow_image=follow_image) for part in logits.unbind(1)]
+    return StackedLogits(parts, [member.known for member in teacher.teachers])
+
+
+def _sample(manifest: Manifest, logits: Tensor, *, follow_image: bool) -> SampleLogits:
+    store = TeacherStore.temporary(manifest)
     store.write(0, logits)
-    return SampleLogits(store, follow_image=recipe.teacher.mode == "joint")
+    return SampleLogits(store, follow_image=follow_image)
 
 
 def complete_store(
@@ -165,10 +199,17 @@ def complete_store(
 
 
 def as_network(teacher: BaseTeacher) -> Network:
-    """The teacher for images on the CPU."""
+    """The teacher for images on the CPU; a class that it does not know is as unlikely as the least likely."""
 
     def logits(image: Tensor) -> Tensor:
         found: Tensor = teacher(image.to(teacher.device))
-        return found
+        return found if all(teacher.known) else _finite(found, teacher.known)
 
     return logits
+
+
+def _finite(logits: Tensor, known: Sequence[bool]) -> Tensor:
+    """Logits (B, K, *S) with a number in the place of minus infinity, so that they can be stored."""
+    there = torch.tensor(known, device=logits.device)
+    lowest = logits[:, there].amin(dim=1, keepdim=True)
+    return torch.where(there.view(1, -1, *(1,) * (logits.ndim - 2)), logits, lowest)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +107,24 @@ def _planned(row: str, seed: int, rows: Mapping[str, Mapping[str, Any]], out: Pa
     return PlannedRun(row, seed, check_recipe(mapping), out / "runs" / f"{row}-s{seed}", needs)
 
 
+def shared_sets(scored: Sequence[Mapping[str, list[str]]]) -> list[str]:
+    """Names of the sets that all runs are scored on, with the same cases.
+
+    Args:
+        scored: for each run the case ids of every set that it is scored on.
+
+    Example:
+        >>> shared_sets([{"test": ["1"], "far": ["2"]}, {"test": ["3"], "far": ["2"]}])
+        ['far']
+    """
+    first, *others = scored
+    return [
+        name
+        for name, cases in first.items()
+        if all(sorted(other.get(name, ())) == sorted(cases) for other in others)
+    ]
+
+
 def _with_paths(source: Any, out: Path, seed: int) -> Any:
     """A teacher (or member) whose row, and those of its members, are the folders of their runs."""
     if not isinstance(source, Mapping):
@@ -134,6 +152,8 @@ def run_study(
 
     Raises:
         DataError: the data cannot be found or divided; nothing was started.
+        ConfigError: a method needs labels that its data lack, or the runs are scored on nothing in common;
+            nothing was started.
         RunError: at least one run failed; the others were finished first.
     """
     waiting = [run for run in runs if not _complete(run)]
@@ -171,10 +191,28 @@ def run_study(
 
 def _check_data(runs: list[PlannedRun]) -> None:
     """Scan and divide the data of all runs, so that a wrong folder is refused before anything is written."""
+    from meddistill.methods import create_method
+    from meddistill.training.assembly import student_spec
     from meddistill.training.data import TaskData
+    from meddistill.training.further_tests import find_tests, scored_cases
+    from meddistill.training.supervision import check_labels
 
-    for config in {repr(run.recipe.data): run.recipe.data for run in runs}.values():
-        TaskData.from_config(config)
+    scored: dict[str, dict[str, list[str]]] = {}
+    found: dict[str, TaskData] = {}
+    for run in runs:
+        recipe = run.recipe
+        own, key = repr(recipe.data), repr((recipe.data, recipe.tests))
+        if own not in found:
+            found[own] = TaskData.from_config(recipe.data)
+        check_labels(create_method(**recipe.method), found[own].source)
+        if key not in scored:
+            tests = find_tests(recipe, student_spec(recipe, found[own]), found[own])
+            scored[key] = scored_cases(found[own], tests)
+    if scored and not shared_sets(list(scored.values())):
+        raise ConfigError(
+            "the rows of this study are scored on nothing in common, so that no table can be made; give a "
+            "test split (data.splits), or test sets that all rows share (tests)"
+        )
 
 
 @contextlib.contextmanager
@@ -197,7 +235,7 @@ def _interrupt(*_: object) -> None:
 
 def _complete(run: PlannedRun) -> bool:
     folder = RunFolder(run.folder)
-    return folder.finished and folder.summary().exists()
+    return folder.finished and all(folder.summary(name).exists() for name in folder.scored_cases())
 
 
 def _start_ready(

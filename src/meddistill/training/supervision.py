@@ -7,12 +7,13 @@ from typing import Any
 
 from meddistill.config import SupervisionConfig
 from meddistill.data.cache import CaseCache
-from meddistill.data.case import Source, Split
-from meddistill.data.splits import group_of
+from meddistill.data.case import Source, Split, is_labelled
+from meddistill.data.grouping import group_of
 from meddistill.data.supervision import Supervision, draw_full_groups
 from meddistill.data.weak import WeakFile, WeakSource, create_weak_label
 from meddistill.data.weak.share import count_pixels
 from meddistill.errors import ConfigError, DataError
+from meddistill.methods import Method
 
 
 def supervise(
@@ -27,10 +28,15 @@ def supervise(
         seed: for a section without one.
 
     Raises:
-        ConfigError: more groups than there are, or weak labels from files of a source that has none.
+        ConfigError: more groups than there are, weak labels from files of a source that has none, or a
+            source without labels.
     """
     if config is None:
         return None
+    if not is_labelled(source):
+        raise ConfigError(
+            "data.supervision says who keeps full labels, but data.source has no labels; leave it out"
+        )
     seed = seed if config.seed is None else config.seed
     cases = split.cases.get("train", ())
     weak = create_weak_label(**config.weak)
@@ -41,6 +47,20 @@ def supervise(
         )
     groups = set(draw_full_groups(cases, config.full_groups, seed=seed))
     return Supervision(frozenset(case.id for case in cases if group_of(case) in groups), weak, seed)
+
+
+def check_labels(method: Method, source: Source) -> None:
+    """Refuse a method that learns from labels where there are none.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if is_labelled(source) or not getattr(method, "needs_labels", True):
+        return
+    raise ConfigError(
+        "data.source has images without labels (kind images), but this method learns from labels; give a "
+        "source with labels, or a method that learns from teachers alone (pseudo_label_transfer)"
+    )
 
 
 def check_files(cache: CaseCache) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from meddistill.config import Recipe, recipe_to_yaml
+from meddistill.data.case import SPLITS
 from meddistill.errors import RunError, unknown_name
 from meddistill.evaluation import Comparison, ScoreTable, compare_runs
 from meddistill.files import write_json, write_text
@@ -16,7 +18,7 @@ from meddistill.report import ComparedRun, write_comparison
 from meddistill.training.evaluate import read_recipe
 from meddistill.training.hardware import command_line
 from meddistill.training.run_folder import RunFolder, read_json
-from meddistill.training.study import PlannedRun
+from meddistill.training.study import PlannedRun, shared_sets
 
 _SEED = re.compile(r"-s\d+$")
 
@@ -25,14 +27,25 @@ TABLE_METRICS = ("dice", "dice_both_empty_1", "iou", "hd95", "ece")
 """What a study's table shows; `dice_both_empty_1` also rewards leaving an image without lesion empty."""
 
 
-def compare_folders(folders: Sequence[Path | str], *, metrics: Sequence[str] = TABLE_METRICS) -> Comparison:
-    """Compare run folders on their test scores; the first folder's row is the baseline.
+def compare_folders(
+    folders: Sequence[Path | str],
+    *,
+    metrics: Sequence[str] = TABLE_METRICS,
+    split: str | None = None,
+) -> Comparison:
+    """Compare run folders on their scores; the first folder's row is the baseline.
 
     Folders called `ROW-sSEED` are seeds of one row; rows are paired seed by seed. `FOLDER:BRANCH` means
     another branch of a student that has several, as a row of its own.
 
+    Args:
+        folders: of the runs.
+        metrics: what to compare.
+        split: the split or further test set; None for the first that all runs are scored on after training,
+            which is the test split where they have one.
+
     Raises:
-        RunError: fewer than two rows, a folder that is given twice, is no run or has no test scores (of that
+        RunError: fewer than two rows, a folder that is given twice, is no run or has no such scores (of that
             branch), runs of one row that differ in more than the seed, or runs scored on different cases.
     """
     rows: dict[str, list[_Scored]] = {}
@@ -46,7 +59,8 @@ def compare_folders(folders: Sequence[Path | str], *, metrics: Sequence[str] = T
     for name, row in rows.items():
         row.sort(key=lambda run: run.seed)
         _check_row(name, [run.folder for run in row])
-    tables = {name: [run.table() for run in row] for name, row in rows.items()}
+    chosen = split or _first_shared([run.folder for row in rows.values() for run in row])
+    tables = {name: [run.table(chosen) for run in row] for name, row in rows.items()}
     return compare_runs(tables, baseline=next(iter(rows)), metrics=metrics)
 
 
@@ -79,22 +93,30 @@ class _Scored:
         """The seed in its name, 0 without one."""
         return int(self.folder.name.rpartition("-s")[2]) if _SEED.search(self.folder.name) else 0
 
-    def table(self) -> ScoreTable:
-        """Its scores.
+    def table(self, split: str) -> ScoreTable:
+        """Its scores on a split or further test set.
 
         Raises:
             RunError: there are none.
         """
         folder = RunFolder(self.folder)
-        if self.branch is not None and not folder.scores(branch=self.branch).exists():
+        names = [*SPLITS, *read_recipe(folder).tests]
+        if split not in names:
+            raise RunError(f"{self.folder}: {unknown_name('split', split, names)}")
+        if not folder.scores(split).exists():
+            raise RunError(
+                f"{self.folder} has no scores on {split}; get them by `meddistill evaluate {self.folder} "
+                f"--split {split}`"
+            )
+        if self.branch is not None and not folder.scores(split, self.branch).exists():
             known = [
                 file.stem.partition("-scores-")[2]
-                for file in self.folder.glob("evaluation/test-scores-*.csv")
+                for file in self.folder.glob(f"evaluation/{split}-scores-*.csv")
             ]
             if not known:
                 raise RunError(f"{self.folder} has one branch only; give it without :{self.branch}")
             raise RunError(f"{self.folder}: {unknown_name('branch', self.branch, known)}")
-        return ScoreTable.read_csv(folder.scores(branch=self.branch))
+        return ScoreTable.read_csv(folder.scores(split, self.branch))
 
 
 def _check_row(row: str, folders: Sequence[Path]) -> None:
@@ -117,29 +139,46 @@ def _without_seed(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"seed": 0, "teacher": teacher})
 
 
-def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[Comparison, Path]:
-    """Compare all rows of a study; write `table.md`, `table.csv`, `comparison.json` and `report.html`.
+def _first_shared(folders: Sequence[Path]) -> str:
+    """The first set that all runs are scored on after training; `test` where there is none."""
+    return next(iter(shared_sets([RunFolder(folder).scored_cases() for folder in folders])), "test")
+
+
+def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[dict[str, Comparison], Path]:
+    """Compare all rows of a study on every set that they are all scored on.
+
+    The first set (the test split, where all rows have the same one) fills `table.md`, `table.csv` and
+    `comparison.json`, each further one `table-NAME.md` and so on; `report.html` shows all.
+
+    Returns:
+        The comparison of each set, and the page.
 
     Raises:
-        RunError: a run is missing or was scored on other cases.
+        RunError: a run is missing, or the rows were scored on different cases.
     """
     assert recipe.study is not None
     rows: dict[str, list[Path]] = {row: [] for row in recipe.study.rows}
     for run in runs:
         rows[run.row].append(run.folder)
-    comparison = compare_runs(rows, baseline=recipe.study.baseline, metrics=TABLE_METRICS)
-    write_text(out / "table.md", comparison.to_markdown())
-    write_text(out / "table.csv", comparison.to_csv())
-    write_json(out / "comparison.json", comparison.to_dict())
+    names = shared_sets([RunFolder(run.folder).scored_cases() for run in runs]) or ["test"]
+    compare = partial(compare_runs, rows, baseline=recipe.study.baseline, metrics=TABLE_METRICS)
+    comparisons = {name: compare(split=name) for name in names}
+    for name, comparison in comparisons.items():
+        suffix = "" if name == names[0] else f"-{name}"
+        write_text(out / f"table{suffix}.md", comparison.to_markdown())
+        write_text(out / f"table{suffix}.csv", comparison.to_csv())
+        write_json(out / f"comparison{suffix}.json", comparison.to_dict())
     page = write_comparison(
         recipe.name,
-        comparison,
+        comparisons[names[0]],
         out / "report.html",
+        name=names[0],
+        others={name: comparisons[name] for name in names[1:]},
         runs=[_compared(run) for run in runs],
         command=command_line(),
         config=recipe_to_yaml(recipe),
     )
-    return comparison, page
+    return comparisons, page
 
 
 def _compared(run: PlannedRun) -> ComparedRun:

@@ -24,17 +24,15 @@ _SOURCES: dict[type[VolumeOptions], type[VolumeSource]] = {
 }
 
 
-def build_volumes(config: VolumeOptions) -> Source:
-    """The source of volumes that `config` describes, or of their slices.
+def build_volumes(config: VolumeOptions, *, where: str = "data.source") -> Source:
+    """The source of volumes that `config`, the section `where` of a recipe, describes, or of their slices.
 
     Raises:
         DataError: the folder cannot be used.
         ConfigError: options that do not go together.
     """
     if config.axis and not config.slices:
-        raise ConfigError(
-            "data.source.axis is the axis that slices cut; give slices: true too, or leave it out"
-        )
+        raise ConfigError(f"{where}.axis is the axis that slices cut; give slices: true too, or leave it out")
     options = config.model_dump(exclude={"kind", "root", "slices", "axis", "window"})
     window = None if config.window is None else (config.window[0], config.window[1])
     volumes = _SOURCES[type(config)](Path(config.root), window=window, **options)

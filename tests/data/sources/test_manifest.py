@@ -69,6 +69,15 @@ def test_palette_indices_are_labels(tmp_path, rows):
     assert np.array_equal(source.read_label(source.cases[0]), LABEL)
 
 
+def test_masks_of_two_classes_may_be_black_and_white(tmp_path, rows):
+    write_image(tmp_path / "labels/a.png", (LABEL > 0).astype(np.uint8) * 255)
+    source = ManifestSource(manifest(tmp_path / "m.csv", rows), num_classes=2)
+    assert np.array_equal(source.read_label(source.cases[0]), LABEL > 0)
+    source = ManifestSource(manifest(tmp_path / "m.csv", rows), num_classes=3)
+    with pytest.raises(DataError, match=r"label value 255 is outside 0\.\.2"):
+        source.read_label(source.cases[0])
+
+
 def test_label_value_out_of_range_names_file_and_value(tmp_path, rows):
     source = ManifestSource(manifest(tmp_path / "m.csv", rows), num_classes=2)
     with pytest.raises(DataError, match=r"labels/a\.png: label value 2 is outside 0\.\.1"):

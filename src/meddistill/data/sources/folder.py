@@ -110,17 +110,7 @@ class FolderSource(FlatImages):
         return values > self.threshold
 
     def _scan(self, group: re.Pattern[str] | None) -> tuple[Case, ...]:
-        images: dict[str, Path] = {}
-        masks: dict[str, list[Path]] = {}
-        for path in image_files(self.root, skip=("splits",)):
-            name = strip_ending(path.relative_to(self.root).as_posix())
-            match = _MASK.match(name)
-            if match:
-                masks.setdefault(match["image"], []).append(path)
-            elif name in images:
-                raise DataError(f"{path}: {images[name].name} has the same name; rename one of them")
-            else:
-                images[name] = path
+        images, masks = images_and_masks(self.root)
         self._check_pairs(images, masks)
         return tuple(_case(name, path, masks.get(name, []), group) for name, path in sorted(images.items()))
 
@@ -135,9 +125,41 @@ class FolderSource(FlatImages):
             )
 
 
+def images_and_masks(root: Path) -> tuple[dict[str, Path], dict[str, list[Path]]]:
+    """The image of each name below `root`, and the files that the names make masks of it.
+
+    Names are relative to `root`, without ending; a folder `splits` is left out. No file is opened.
+
+    Raises:
+        DataError: the root is missing or holds no image, or two images share a name.
+    """
+    images: dict[str, Path] = {}
+    masks: dict[str, list[Path]] = {}
+    for path in image_files(root, skip=("splits",)):
+        name = strip_ending(path.relative_to(root).as_posix())
+        match = _MASK.match(name)
+        if match:
+            masks.setdefault(match["image"], []).append(path)
+        elif name in images:
+            raise DataError(f"{path}: {images[name].name} has the same name; rename one of them")
+        else:
+            images[name] = path
+    return images, masks
+
+
+def group_of_name(pattern: re.Pattern[str] | None, name: str, image: Path) -> str:
+    """The group of the image called `name`: what the pattern finds in its last part, or the whole name.
+
+    Raises:
+        DataError: the pattern is not found.
+
+    Example:
+        >>> group_of_name(re.compile("^(..)"), "benign/ABCD_1", Path("benign/ABCD_1.png"))
+        'AB'
+    """
+    return name if pattern is None else matched_name(pattern, name.rpartition("/")[2], image)
+
+
 def _case(name: str, image: Path, masks: list[Path], group: re.Pattern[str] | None) -> Case:
-    folder, _, stem = name.rpartition("/")
-    if group is None:
-        return Case(id=name, image=image, labels=tuple(masks), group=name, stratum=folder)
-    named = matched_name(group, stem, image)
-    return Case(id=name, image=image, labels=tuple(masks), group=named, stratum=folder)
+    named = group_of_name(group, name, image)
+    return Case(id=name, image=image, labels=tuple(masks), group=named, stratum=name.rpartition("/")[0])

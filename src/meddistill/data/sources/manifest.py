@@ -19,11 +19,16 @@ COLUMNS = ("image", "label", "group", "split", "weak")
 """Only `image` must be there. Files are given relative to the CSV or absolute."""
 
 
+_WHITE = 255
+"""The foreground in a mask of two classes that is meant to be looked at."""
+
+
 @dataclass(frozen=True)
 class ManifestSource(FlatImages):
     r"""The cases of a CSV with the columns image, label, group, split and weak.
 
-    Label files hold class numbers 0..K-1 as grey values or palette indices. An empty label leaves the case
+    Label files hold class numbers 0..K-1 as grey values or palette indices; of two classes they may also hold
+    0 and 255. An empty label leaves the case
     unlabelled (every pixel ignored), an empty group makes it its own group, `split` is one of `SPLITS` or
     empty, and a file in `weak` holds class numbers and some further value where nothing is labelled. The case
     id is the image's path as written, without ending and without leading `/` or `..`.
@@ -74,6 +79,8 @@ class ManifestSource(FlatImages):
         path = case.labels[0]
         values = read_indices(path)
         largest = int(values.max())
+        if largest == _WHITE and len(self.class_names) == 2 and bool(np.isin(values, (0, _WHITE)).all()):
+            return (values == _WHITE).astype(np.int16)
         if values.min() < 0 or largest >= len(self.class_names):
             wrong = largest if values.min() >= 0 else int(values.min())
             raise DataError(
