@@ -73,12 +73,14 @@ def recipes_page() -> str:
 
 
 def _sections(model: type[BaseModel], where: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """A section and those in it; those of a further test set are described as parts of `data`."""
     yield where, model
-    for name, field in model.model_fields.items():
+    for name, field in model.model_fields.items() if where != "tests.NAME" else ():
         inner = list(_models(field.annotation))
         for section in inner:
             kind = section.model_fields["kind"].annotation if len(inner) > 1 else None
             place = f"{where}.{name}" if where else name
+            place += ".NAME" if get_origin(field.annotation) is dict else ""
             yield from _sections(section, f"{place} ({get_args(kind)[0]})" if kind else place)
 
 
@@ -102,6 +104,8 @@ def _plain(value: Any) -> str:
 
 def _type(field: FieldInfo) -> str:
     if list(_models(field.annotation)):
+        if get_origin(field.annotation) is dict:
+            return "mapping from a name to a section, see below"
         lists = any(get_origin(part) is list for part in (field.annotation, *get_args(field.annotation)))
         return ("list of sections" if lists else "section") + ", see below"
     return _text(field.annotation) + _bounds(field.metadata)

@@ -259,6 +259,42 @@ def typed(*words: str) -> Making:
     return lambda place: list(words)
 
 
+def on_images(making: Callable[[Path], object], **source: object) -> Making:
+    """Train on images without labels, after `making(folder)`."""
+
+    def make(place: Path) -> list[str]:
+        root = place / "data"
+        root.mkdir()
+        making(root)
+        return train(place, data={"source": {"kind": "images", "root": str(root), **source}})
+
+    return make
+
+
+def grey(root: Path, *names: str) -> None:
+    for name in names:
+        Image.new("L", (40, 36), 90).save(root / name)
+
+
+def with_set(name: str = "far", **changes: object) -> Making:
+    """Train with a further test set, a good tree unless `changes` say otherwise."""
+
+    def make(place: Path) -> list[str]:
+        far = {"source": {"kind": "folder", "root": str(tree(place))}, **changes}
+        return train(place, tests={name: far})
+
+    return make
+
+
+def set_without_labels(place: Path) -> list[str]:
+    return train(place, tests={"far": {"source": {"kind": "images", "root": str(tree(place))}}})
+
+
+def set_that_is_trained_on(place: Path) -> list[str]:
+    own = on_folder(tree(place))
+    return train(place, data=own, tests={"far": own})
+
+
 def study_without_data(place: Path) -> list[str]:
     recipe = write_recipe(
         place, data=on_folder(place / "nowhere"), study={"rows": {"iid": {}}, "baseline": "iid"}
@@ -320,6 +356,64 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
         ["train.json", ONE, "also listed"],
     ),
     ("leaking groups", leaking_groups, ["groups that leak", "benign", "train, test"]),
+    ("images of masks alone", on_images(lambda root: grey(root, "a_mask.png")), ["nothing but 1 files"]),
+    ("no images at all", on_images(lambda _: None), ["data", "holds no images"]),
+    (
+        "two images of one name",
+        on_images(lambda root: grey(root, "a.png", "a.bmp")),
+        ["a.png", "a.bmp has the same name"],
+    ),
+    (
+        "group pattern that does not match",
+        on_images(lambda root: grey(root, "a.png"), group_pattern="^z"),
+        ["a.png", "does not match group_pattern '^z'"],
+    ),
+    (
+        "one class of unlabelled images",
+        on_images(lambda root: grey(root, "a.png"), class_names=["background"]),
+        ["data.source.class_names", "at least 2 items"],
+    ),
+    (
+        "labels that are not there",
+        on_images(lambda root: grey(root, "a.png", "b.png", "c.png", "d.png", "e.png", "f.png", "g.png")),
+        ["images without labels", "pseudo_label_transfer"],
+    ),
+    ("part that is not there", trained_with("--data.splits.part", "{index: 3, of: 3}"), ["give 0 to 2"]),
+    ("one part", trained_with("--data.splits.part", "{index: 0, of: 1}"), ["splits.part.of", "2"]),
+    ("too many parts", trained_with("--data.splits.part", "{index: 0, of: 99}"), ["too few groups (16)"]),
+    (
+        "fraction above 1",
+        trained_with("--data.splits.fraction", "25"),
+        ["splits.fraction", "equal to 1"],
+    ),
+    ("fraction of nothing", trained_with("--data.splits.fraction", "0"), ["data.splits.fraction"]),
+    # further test sets
+    ("test set called test", with_set("test"), ["tests.test", "name of a split"]),
+    ("test set called Train", with_set("Train"), ["tests.Train", "name of a split"]),
+    ("test set called a path", with_set("../far"), ["'../far' cannot name files"]),
+    ("test set without labels", set_without_labels, ["tests.far.source", "without labels"]),
+    ("test set that is trained on", set_that_is_trained_on, ["tests.far", "that the student learns from"]),
+    (
+        "test set that is not there",
+        with_set(source={"kind": "folder", "root": "nowhere"}),
+        ["tests.far.source.root", "nowhere does not exist"],
+    ),
+    (
+        "key of a test set",
+        with_set(source={"kind": "folder", "root": "x", "chanels": 1}),
+        ["tests.far.source.chanels", "did you mean 'channels'"],
+    ),
+    (
+        "list of a test set",
+        with_set(splits={"files": {"test": "list.json"}}),
+        ["list.json", "cannot be read"],
+    ),
+    (
+        "part of a test set",
+        with_set(splits={"part": {"index": 2, "of": 2}}),
+        ["far.splits.part.index"],
+    ),
+    ("test set of one number", trained_with("--tests.far", "3"), ["tests.far"]),
     ("leaks found by inspect", inspect_leaks, ["1 of the findings above", "error"]),
     ("inspect of nothing", typed("inspect", "data/busi"), ["data/busi", "does not exist"]),
     ("inspect of no CSV", typed("inspect", "list.csv"), ["list.csv", "does not exist"]),

@@ -204,8 +204,8 @@ class DataConfig(Section):
 class FurtherTestConfig(Section):
     """A further test set, scored after training by its name, at the size of the run's own data.
 
-    With `splits` its `test` split is scored, without them all its cases. It must have labels, and the classes
-    and channels of `data`.
+    `source` and `splits` have the keys of `data.source` and `data.splits`. With `splits` its `test` split is
+    scored, without them all its cases. It must have labels, and the classes and channels of `data`.
     """
 
     source: SourceConfig

@@ -9,8 +9,8 @@ from typing import Any
 from meddistill.config import Recipe
 from meddistill.data import check_files
 from meddistill.data.case import Case, Source, Split, is_labelled
+from meddistill.data.grouping import group_of
 from meddistill.data.sources.scan import listed
-from meddistill.data.splits import group_of
 from meddistill.errors import ConfigError, DataError
 from meddistill.models import ModelSpec
 from meddistill.training.data import TaskData, build_source, divide
