@@ -4,11 +4,14 @@ import pytest
 import torch
 
 from meddistill.losses import (
+    bernoulli_kl,
     cross_entropy,
     kl_divergence,
+    label_smoothing_cross_entropy,
     label_smoothing_map,
     partial_cross_entropy,
     soft_dice_loss,
+    symmetric_cross_entropy,
 )
 from meddistill.losses.certainty import label_certainty
 from meddistill.methods import Context, Distillation, PacedDistillation
@@ -21,6 +24,9 @@ LOSSES = {
     "cross-entropy": lambda s, y, t: cross_entropy(s, y),
     "partial cross-entropy": lambda s, y, t: partial_cross_entropy(s, y),
     "soft Dice": lambda s, y, t: soft_dice_loss(s, y),
+    "divergence of labels": lambda s, y, t: bernoulli_kl(s, t, temperature=10.0),
+    "smoothed cross-entropy": lambda s, y, t: label_smoothing_cross_entropy(s, y),
+    "symmetric cross-entropy": lambda s, y, t: symmetric_cross_entropy(s, y),
 }
 
 LABELS_AND_TEACHER = {
