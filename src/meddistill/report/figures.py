@@ -10,6 +10,7 @@ from meddistill.report.reading import History, to_number
 from meddistill.report.svg import DASHES, INK, MUTED, SERIES, Drawing, Picture, drawing
 
 Points = list[tuple[float, float]]
+SELECTION_COLUMNS = {"selection_dice": "Dice", "selection_auroc": "AUROC"}
 PACING_COLUMNS = {
     "threshold": "threshold",
     "cpl_threshold": "soft-weight threshold (cpl)",
@@ -49,22 +50,24 @@ def loss_curves(history: History, best_epoch: float | None = None) -> Picture | 
 
 
 def selection_curve(history: History, best_epoch: float | None = None) -> Picture | None:
-    """Dice on the selection split by epoch, with the chosen epoch marked."""
-    points = curve(history, "selection_dice")
-    if not points:
+    """The score on the selection split by epoch, with the chosen epoch marked."""
+    known = {name: points for name in SELECTION_COLUMNS if (points := curve(history, name))}
+    if not known:
         return None
+    (column, points), *_ = known.items()
+    name = SELECTION_COLUMNS[column]
     chosen = next((point for point in points if point[0] == best_epoch), None)
     with drawing(2.9) as canvas:
-        axes = _epoch_axes(canvas, ylabel="Dice on the selection split")
+        axes = _epoch_axes(canvas, ylabel=f"{name} on the selection split")
         axes.plot(*zip(*points, strict=True), color=SERIES[0], marker="o" if len(points) < 3 else "")
         axes.set_ylim(*_room([y for _, y in points]))
         _mark_epoch(axes, best_epoch)
         if chosen:
             axes.plot(*chosen, marker="o", markersize=7, color=SERIES[1], linestyle="none")
-    alt = f"Selection Dice starts at {number(points[0][1])} and ends at {number(points[-1][1])}."
+    alt = f"Selection {name} starts at {number(points[0][1])} and ends at {number(points[-1][1])}."
     if chosen:
         alt += f" Epoch {chosen[0]:.0f} was chosen, with {number(chosen[1])}."
-    return canvas.picture("Selection Dice and the chosen epoch", alt)
+    return canvas.picture(f"Selection {name} and the chosen epoch", alt)
 
 
 def pacing_curve(history: History) -> Picture | None:

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from meddistill.data.case import IGNORE_INDEX, Case
-from meddistill.data.sources.scan import listed
 from meddistill.data.task import Task
 from meddistill.errors import ConfigError, DataError
 
@@ -50,7 +49,7 @@ def checked_names(names: Iterable[str], found: Iterable[str], *, where: object, 
 
     Raises:
         ConfigError: fewer than two names are given, or one is given twice.
-        DataError: the data hold fewer than two, or none of a name that was given.
+        DataError: no names are given, and the data hold fewer than two.
 
     Example:
         >>> checked_names([], ["sick", "healthy", "sick"], where="a.csv", kind="class")
@@ -67,11 +66,6 @@ def checked_names(names: Iterable[str], found: Iterable[str], *, where: object, 
         raise DataError(
             f"{where}: there is only one {kind}{f' ({present[0]})' if present else ''}; "
             "at least two are needed to tell apart"
-        )
-    absent = [name for name in given if name not in present]
-    if absent:
-        raise DataError(
-            f"{where}: no image of {kind} {listed(absent)}; correct class_names (found: {listed(present)})"
         )
     return given or tuple(present)
 

@@ -55,7 +55,7 @@ class ClassFolderSource(FlatImages, ImageAnswers):
 
     Raises:
         DataError: the root is missing or empty, an image lies in no class folder, there is one class only,
-            `class_names` and the folders disagree, two images share a name, or a name does not match
+            a folder is not among `class_names`, two images share a name, or a name does not match
             `group_pattern`.
         ConfigError: an argument is out of range.
 

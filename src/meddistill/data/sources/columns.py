@@ -142,7 +142,7 @@ def labels_reader(
         where: the file, for messages.
 
     Raises:
-        DataError: fewer than two classes, or a given name that no line holds.
+        DataError: no names are given, and the lines hold fewer than two.
         ConfigError: names that do not fit the columns.
 
     Example:
