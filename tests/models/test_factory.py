@@ -15,6 +15,7 @@ SMALL = {
     "monai": {},
     "pcd": {"width": 4},
     "confkd": {"width": 2},
+    "nakt": {},
 }
 SPECIAL = {
     "smp/dpt": {
@@ -31,6 +32,11 @@ SPECIAL = {
     "monai/basicunet": {"features": [4, 4, 8, 8, 16, 4]},
     "monai/dynunet": {"filters": [4, 8, 16]},
     "monai/segresnet": {"init_filters": 8},
+    "nakt/deeplabv3plus": {"encoder_name": "tu-test_resnet", "decoder_channels": 16},
+    "nakt/panoptic_fpn": {"encoder_name": "tu-test_resnet", "decoder_pyramid_channels": 16},
+    "nakt/unet": {"width": 2},
+    "nakt/attention_unet": {"width": 4, "levels": 3},
+    "nakt/sdunet": {"width": 8, "dilations": [3, 6, 9]},
 }
 
 
@@ -138,6 +144,17 @@ def test_weights_are_not_downloaded():
         ("monai/unet", {"norm": "nope"}, "cannot build monai/unet with norm='nope'"),
         ("monai/segresnet", {"init_filters": 6}, "cannot build monai/segresnet with init_filters=6"),
         ("monai/dynunet", {"strides": [1, 2]}, "cannot build monai/dynunet"),
+        ("nakt/unet", {"dilations": [3]}, "unknown option of nakt/unet 'dilations'; known: levels, width"),
+        ("nakt/sdunet", {"dilation": [3]}, "did you mean 'dilations'"),
+        ("nakt/attention_unet", {"levels": 1}, "levels is 1; give a whole number of 2 or more"),
+        ("nakt/attention_unet", {"channels": [8, 16]}, "unknown option of nakt/attention_unet 'channels'"),
+        ("nakt/deeplabv3plus", {"width": 8}, "unknown option of nakt/deeplabv3plus 'width'"),
+        ("nakt/panoptic_fpn", {"dims": 3}, "nakt/panoptic_fpn takes dims=2, not dims=3"),
+        (
+            "nakt/panoptic_fpn",
+            {"encoder_weights": "imagenet"},
+            "nakt/panoptic_fpn is built without downloads",
+        ),
         ("unet", {}, "ambiguous"),
     ],
 )

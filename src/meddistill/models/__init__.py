@@ -8,6 +8,7 @@ from meddistill.models.confkd_unet import ConfKDUNet
 from meddistill.models.dual_decoder import DualDecoder, DualLogits, dual_decoder
 from meddistill.models.factory import count_parameters, create_model, same_architecture
 from meddistill.models.features import FeatureTap
+from meddistill.models.freezing import count_trained, freeze, hold_frozen
 from meddistill.models.names import list_models
 from meddistill.models.pcd_unet import PCDUNet
 from meddistill.models.spec import ModelSpec, load_model, load_weights, save_weights
@@ -27,8 +28,11 @@ __all__ = [
     "branch_of",
     "branches_of",
     "count_parameters",
+    "count_trained",
     "create_model",
     "dual_decoder",
+    "freeze",
+    "hold_frozen",
     "list_models",
     "load_model",
     "load_state",

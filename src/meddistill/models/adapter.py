@@ -46,7 +46,6 @@ class SegmentationNetwork(nn.Module):
         self.divisor = tuple(divisor)
         self.least = tuple(least)
         self.normalises_pooled = normalises_pooled
-        self.normalises_batch = any(isinstance(module, _BatchNorm) for module in network.modules())
         self.arguments: Mapping[str, Any] | None = None
         """What `create_model` was called with; None where another built the network."""
 
@@ -93,11 +92,15 @@ class SegmentationNetwork(nn.Module):
 
     def _check_batch(self, count: int, size: Sequence[int]) -> None:
         deepest = 1 if self.normalises_pooled else math.prod(size) // math.prod(self.divisor)
-        if self.training and self.normalises_batch and count * deepest < 2:
+        if count * deepest < 2 and self._normalises_batch():
             raise ConfigError(
                 f"this network normalises over the batch and cannot train on one image of {_times(size)}; "
                 "give batches of 2 or more, and drop or merge a last batch of 1"
             )
+
+    def _normalises_batch(self) -> bool:
+        """Whether a part that is not frozen takes the statistics of its batch."""
+        return any(isinstance(part, _BatchNorm) and part.training for part in self.network.modules())
 
 
 class ClassificationNetwork(nn.Module):

@@ -58,6 +58,13 @@ def _confkd_unet(network: Any) -> Iterator[Step]:
     yield from map(Step, network.encoder)
 
 
+def _u_shape(network: Any) -> Iterator[Step]:
+    yield Step(network.encoder[0])
+    for block in network.encoder[1:]:
+        yield Step(network.pool, kept=False)
+        yield Step(block)
+
+
 def _basic_unet(network: Any) -> Iterator[Step]:
     for name in ("conv_0", "down_1", "down_2", "down_3", "down_4"):
         yield Step(getattr(network, name))
@@ -96,6 +103,8 @@ def _dynunet(network: Any) -> Iterator[Step]:
 _STEPS: dict[str, Callable[[Any], Iterator[Step]]] = {
     "PCDUNet": _pcd_unet,
     "ConfKDUNet": _confkd_unet,
+    "PlainUNet": _u_shape,
+    "SDUNet": _u_shape,
     "BasicUNet": _basic_unet,
     "UNet": _unet,
     "AttentionUnet": _attention_unet,

@@ -32,7 +32,7 @@ def create_model(
         dims: spatial axes, 2 or 3.
         **options: arguments of the network's class in its library, for example `encoder_name="resnet18"`
             (smp, any encoder, timm's behind `tu-`), `channels=(16, 32, 64)` (MONAI) or `width=32`
-            (`pcd/unet`, `confkd/unet`).
+            (`pcd/unet`, `confkd/unet`); those of `nakt/*` are in docs/networks.md.
 
     Raises:
         ConfigError: an unknown name or option (the nearest ones are listed), a value that the network cannot
@@ -48,7 +48,7 @@ def create_model(
     _check_number("num_classes", num_classes, least=2)
     if dims not in entry.dims or isinstance(dims, bool):
         allowed = " or ".join(f"dims={n}" for n in entry.dims)
-        raise ConfigError(f"{entry.name} takes {allowed}, not dims={dims!r}; 3D networks: monai/*")
+        raise ConfigError(f"{entry.name} takes {allowed}, not dims={dims!r}; 3D networks: monai/*, nakt/unet")
     options = as_tuples(options)
     try:
         model = _build(entry, in_channels, num_classes, dims, dict(options))
@@ -107,6 +107,10 @@ def _build(
         from meddistill.models.monai_models import build_monai
 
         return build_monai(entry, in_channels, num_classes, dims, options)
+    if entry.library == "nakt":
+        from meddistill.models.nakt_models import build_nakt
+
+        return build_nakt(entry, in_channels, num_classes, dims, options)
     check_options(entry.name, options, ["width"])
     if entry.library == "confkd":
         from meddistill.models.confkd_unet import LEAST, ConfKDUNet

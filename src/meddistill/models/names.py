@@ -12,8 +12,8 @@ class ModelName:
     """A network that `create_model` can build.
 
     Args:
-        name: canonical name, lower case, the library in front.
-        class_name: name of its class in that library; accepted as an alias.
+        name: canonical name, lower case, the library or the paper in front.
+        class_name: name of its class; accepted as an alias of the first network that has it.
         dims: spatial axes it works on.
     """
 
@@ -23,7 +23,7 @@ class ModelName:
 
     @property
     def library(self) -> str:
-        """`smp`, `monai`, `pcd`, `confkd` or `timm`."""
+        """`smp`, `monai`, `pcd`, `confkd`, `nakt` or `timm`."""
         return self.name.partition("/")[0]
 
     @property
@@ -45,6 +45,11 @@ MODEL_NAMES: dict[str, ModelName] = {
         *(ModelName(f"monai/{name.lower()}", name, (2, 3)) for name in _MONAI),
         ModelName("pcd/unet", "PCDUNet", (2,)),
         ModelName("confkd/unet", "ConfKDUNet", (2,)),
+        ModelName("nakt/deeplabv3plus", "DeepLabV3Plus", (2,)),
+        ModelName("nakt/unet", "PlainUNet", (2, 3)),
+        ModelName("nakt/attention_unet", "AttentionUnet", (2, 3)),
+        ModelName("nakt/sdunet", "SDUNet", (2, 3)),
+        ModelName("nakt/panoptic_fpn", "FPN", (2,)),
     )
 }
 
@@ -55,7 +60,7 @@ def list_models() -> list[str]:
     Example:
         >>> from meddistill.models import list_models
         >>> [name for name in list_models() if name.endswith("/unet")]
-        ['confkd/unet', 'monai/unet', 'pcd/unet', 'smp/unet']
+        ['confkd/unet', 'monai/unet', 'nakt/unet', 'pcd/unet', 'smp/unet']
     """
     return sorted(MODEL_NAMES)
 
@@ -63,7 +68,8 @@ def list_models() -> list[str]:
 def resolve_name(name: str) -> ModelName:
     """The network that `name` means: canonical, a class name in exact case, or any unique spelling.
 
-    A name behind `timm/` is taken as it is; whether timm has it shows when it is built.
+    A name behind `timm/` is taken as it is; whether timm has it shows when it is built. Of two networks of
+    one class, such as `smp/fpn` and `nakt/panoptic_fpn`, a spelling of the class means the first.
 
     Raises:
         ConfigError: unknown (the nearest names are listed) or ambiguous (the candidates are listed).
@@ -82,13 +88,14 @@ def resolve_name(name: str) -> ModelName:
     for entry in MODEL_NAMES.values():
         if name == entry.class_name:
             return entry
-    loose = [
-        entry for entry in MODEL_NAMES.values() if lower in (entry.class_name.lower(), entry.architecture)
-    ]
+    loose: dict[str, ModelName] = {}
+    for entry in MODEL_NAMES.values():
+        if lower in (entry.class_name.lower(), entry.architecture):
+            loose.setdefault(entry.class_name, entry)
     if len(loose) > 1:
-        candidates = ", ".join(sorted(entry.name for entry in loose))
+        candidates = ", ".join(sorted(entry.name for entry in loose.values()))
         raise ConfigError(f"model {name!r} is ambiguous; give one of {candidates}")
     if not loose:
         classes = nearest(name, {entry.class_name for entry in MODEL_NAMES.values()})
         raise ConfigError(unknown_name("model", name, {*MODEL_NAMES, *classes}))
-    return loose[0]
+    return next(iter(loose.values()))

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from meddistill.teachers.adapters.kinds import file_kind
+from meddistill.teachers.adapters.onnx_file import looks_like_onnx
 
 
 def checkpoint(path: Path) -> None:
@@ -20,6 +21,12 @@ def old_checkpoint(path: Path) -> None:
 
 def safetensors(path: Path) -> None:
     save_file(nn.Conv2d(1, 2, 1).state_dict(), path)
+
+
+def safetensors_like_onnx(path: Path) -> None:
+    """Its header is 4 times 256 and 8 bytes long, so that it starts as an ONNX model of version 4 does."""
+    save_file(nn.Conv2d(1, 2, 1).state_dict(), path, metadata={"note": "x" * 880})
+    assert looks_like_onnx(path.read_bytes())
 
 
 def torchscript(path: Path) -> None:
@@ -44,6 +51,7 @@ def text(path: Path) -> None:
         (checkpoint, "weights"),
         (old_checkpoint, "weights"),
         (safetensors, "weights"),
+        (safetensors_like_onnx, "weights"),
         (torchscript, "torchscript"),
         (pt2, "pt2"),
         (text, "weights"),

@@ -25,9 +25,18 @@ def file_kind(path: Path) -> FileKind:
         start = file.read(4096)
     if start.startswith(b"PK"):
         return _archive_kind(path)
-    if path.suffix == ".onnx" or looks_like_onnx(start):
+    if path.suffix == ".onnx" or (looks_like_onnx(start) and not _looks_like_safetensors(start, path)):
         return "onnx"
     return "weights"
+
+
+def _looks_like_safetensors(start: bytes, path: Path) -> bool:
+    """Whether a file begins with the length of a JSON header that it can hold, in 8 bytes, and its brace.
+
+    The low byte of that length may be the first one of an ONNX model.
+    """
+    length = int.from_bytes(start[:8], "little")
+    return start[8:9] == b"{" and 8 + length <= path.stat().st_size
 
 
 def _archive_kind(path: Path) -> FileKind:
