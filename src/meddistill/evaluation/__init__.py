@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from meddistill._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from meddistill.evaluation.answer_comparison import compare_answers
     from meddistill.evaluation.answers import AnswerTable
     from meddistill.evaluation.class_metrics import CLASS_METRICS
     from meddistill.evaluation.classification import answer_images, summarise_answers
@@ -47,6 +48,7 @@ __all__ = [
     "answer_images",
     "average_surface_distance",
     "bootstrap_ci",
+    "compare_answers",
     "compare_runs",
     "dice_score",
     "expected_calibration_error",
@@ -73,6 +75,7 @@ _MODULES = {
     "class_metrics": ("CLASS_METRICS",),
     "classification": ("answer_images", "summarise_answers"),
     "compare": ("Comparison", "compare_runs"),
+    "answer_comparison": ("compare_answers",),
     "gallery": ("Gallery", "make_gallery"),
     "metrics": ("METRICS",),
     "overlap": ("dice_score", "iou_score", "overlap_counts", "precision_score", "recall_score"),

@@ -17,6 +17,7 @@ from meddistill.data.resize import resize_label
 from meddistill.data.sheet import Picture, contact_sheet
 from meddistill.data.task import answers_images
 from meddistill.errors import ConfigError
+from meddistill.evaluation.answer_gallery import in_words
 from meddistill.files import replacing
 
 SHOWN = 12
@@ -55,19 +56,13 @@ def label_pictures(source: Source, cases: Sequence[Case]) -> list[Picture]:
         DataError: a file cannot be read.
     """
     if answers_images(source):
-        return [Picture(case.id, _answer(source, case), source.read_image(case)) for case in spread(cases)]
+        return [
+            Picture(
+                case.id, in_words(source.read_label(case), tuple(source.class_names)), source.read_image(case)
+            )
+            for case in spread(cases)
+        ]
     return [_picture(case.id, "", source.read_image(case), source.read_label(case)) for case in spread(cases)]
-
-
-def _answer(source: Source, case: Case) -> str:
-    """The label of an image in words."""
-    label = source.read_label(case)
-    names = source.class_names
-    if (label == IGNORE_INDEX).all():
-        return "unknown"
-    if label.ndim == 0:
-        return names[int(label)]
-    return ", ".join(names[index] for index in np.flatnonzero(label == 1)) or "none of the labels"
 
 
 def weak_pictures(cache: CaseCache, facts: Sequence[WeakFacts]) -> list[Picture]:
