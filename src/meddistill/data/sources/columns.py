@@ -58,7 +58,10 @@ class Labels:
         if self.exclusive and not self.labels:
             raise ConfigError("exclusive belongs to labels, columns of 0 and 1; leave it out beside label")
         if self.separator is not None and not self.separator.strip():
-            raise ConfigError("separator must be a character such as '|', not blank: labels may hold blanks")
+            raise ConfigError(
+                "separator must be a character such as '|', not blank: labels may hold some (on the command "
+                "line | needs quotes of its own: \"'|'\")"
+            )
         if len(self.labels) == 1:
             raise ConfigError(
                 f"labels holds one column; give label: {self.labels[0]} to tell its two values apart"
