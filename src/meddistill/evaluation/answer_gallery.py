@@ -136,7 +136,8 @@ def _of_truth(measured: Measured) -> npt.NDArray[np.float64]:
     probabilities = measured.table.probabilities
     if measured.table.task == "multi_label":
         own = np.where(measured.truth, probabilities, 1 - probabilities)
-        return np.where(measured.known, own, 1.0).min(axis=1)
+        least: npt.NDArray[np.float64] = np.where(measured.known, own, 1.0).min(axis=1)
+        return least
     label = np.where(measured.table.known, measured.table.labels, 0)
     own_class: npt.NDArray[np.float64] = np.take_along_axis(probabilities, label[:, None], axis=1)[:, 0]
     return own_class

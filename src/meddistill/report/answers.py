@@ -127,7 +127,7 @@ def _draw_cells(axes: Any, counts: npt.NDArray[Any], shares: npt.NDArray[Any]) -
 def _confusion_words(counts: npt.NDArray[Any], shares: npt.NDArray[Any], names: Sequence[str]) -> str:
     right = [f"{name} {counts[k, k]:.0f} of {counts[k].sum():.0f}" for k, name in enumerate(names)]
     apart = shares - np.diag(np.diag(shares))
-    row, column = np.unravel_index(int(apart.argmax()), apart.shape)
+    row, column = divmod(int(apart.argmax()), len(apart))
     words = f"Recognised: {', '.join(right)}."
     if apart[row, column] > 0:
         words += f" Most often taken for another: {names[row]} for {names[column]} "

@@ -149,7 +149,8 @@ def read_run(run: RunFolder) -> RunContent:
         return empty
 
     def scored(name: str) -> SetContent:
-        summary = part(run.summary(name), _json_mapping, {}, f"the {name} scores have not been taken")
+        empty: Mapping[str, Any] = {}
+        summary = part(run.summary(name), _json_mapping, empty, f"the {name} scores have not been taken")
         of_images = bool(summary.get("task"))
         maps = (
             None if of_images else part(run.gallery(name), _gallery, None, "there are no pictures of cases")

@@ -123,7 +123,8 @@ def join_label_probabilities(
     """
     log_weights = _spread(weights, logits).log()
     holds, fails = (torch.nn.functional.logsigmoid(z) for z in (logits, -logits))
-    return (log_weights + holds).logsumexp(dim=0) - (log_weights + fails).logsumexp(dim=0)
+    joined: Tensor = (log_weights + holds).logsumexp(dim=0) - (log_weights + fails).logsumexp(dim=0)
+    return joined
 
 
 def join_label_logits(logits: Tensor, weights: Tensor, known: Tensor | None = None) -> Tensor:
