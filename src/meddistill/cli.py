@@ -299,9 +299,8 @@ def predict(
     """
     from meddistill.deploy.predict import predict as predict_folder
 
-    masks = predict_folder(run, folder, out, overwrite=overwrite, device=device, branch=branch)
-    answers = [file for file in masks if file.suffix == ".csv"]
-    print(f"answers in {answers[0]}" if answers else f"{len(masks)} masks in {out}")
+    files = predict_folder(run, folder, out, overwrite=overwrite, device=device, branch=branch)
+    print(f"answers in {files[0]}" if files[0].suffix == ".csv" else f"{len(files)} masks in {out}")
 
 
 @app.command(context_settings=TAKES_KEYS)

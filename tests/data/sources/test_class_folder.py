@@ -117,7 +117,7 @@ def wrong(root, what):
             "fine",
             {"class_names": ("healthy", "sik")},
             DataError,
-            r"no image of class sik; .*found: healthy, sick",
+            "unknown class 'sick'; did you mean 'sik'",
         ),
         ("fine", {"class_names": ("sick",)}, ConfigError, "class_names holds 'sick' alone"),
         ("fine", {"class_names": ("sick", "sick")}, ConfigError, "class_names holds 'sick' twice"),
@@ -131,6 +131,13 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, what, options, kind, messag
     with pytest.raises(kind, match=message) as caught:
         ClassFolderSource(root, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_test_set_may_lack_a_class_of_its_student(tmp_path):
+    names = ("healthy", "sick", "worse")
+    source = ClassFolderSource(class_tree(tmp_path), class_names=names)
+    assert source.class_names == names
+    assert {int(source.read_label(case)) for case in source.cases} == {0, 1}
 
 
 def test_a_folder_that_is_no_class_is_named(root):

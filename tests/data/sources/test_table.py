@@ -123,7 +123,7 @@ LISTS = [{"image": "a.png", "kind": "x|y"}, {"image": "b.png", "kind": "y"}]
     [
         (GOOD, {"label": "kidn"}, r"list\.csv: unknown column 'kidn'; did you mean 'kind'"),
         (GOOD, {"label": "kind", "group": "patient"}, "unknown column 'patient'"),
-        (GOOD, {"label": "kind", "class_names": ("x", "z")}, "no image of class z; .*found: x, y"),
+        (GOOD, {"label": "kind", "class_names": ("x", "z")}, "line 3: unknown label 'y'; known: x, z"),
         (
             [*GOOD, {"image": "c.png", "kind": "q"}],
             {"label": "kind", "class_names": ("x", "y")},
