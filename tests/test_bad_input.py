@@ -434,7 +434,11 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     ("wrong type", trained_with("--training.lr", "fast"), ["training.lr", "'fast'", "number"]),
     ("wrong type of a method", trained_with(method=PACED | {"beta": "high"}), ["beta", "'high'"]),
     ("method is text", trained_with("--method", "paced"), ["method", "'paced'"]),
-    ("option of a method without any", trained_with("--method.beta", "1"), ["supervised", "'beta'", "none"]),
+    (
+        "option that a method lacks",
+        trained_with("--method.beta", "1"),
+        ["supervised", "'beta'", "class_weights"],
+    ),
     ("method without name", trained_with(method={"name": None}), ["method.name", "required"]),
     ("negative epochs", trained_with("--training.epochs", "-3"), ["training.epochs", "greater than 0", "-3"]),
     ("beta above 1", trained_with(method=PACED | {"beta": 1.5}), ["beta", "0..1", "1.5"]),

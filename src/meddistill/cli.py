@@ -284,7 +284,7 @@ def predict(
     run: RunArgument,
     folder: Annotated[Path, typer.Argument(help="Images or volumes, searched recursively.")],
     out: OutOption,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
     branch: Annotated[
         str | None, typer.Option(help="Which branch of a student that has several.  [default: the first]")
@@ -292,18 +292,21 @@ def predict(
 ) -> None:
     """Write a mask, at the original size, for every image or volume of a folder.
 
+    A student that answers once per image writes one CSV of probabilities instead: OUT where that ends in
+    .csv, else OUT/predictions.csv.
+
     Example: `meddistill predict runs/pcd-s0 new-images -o masks`
     """
     from meddistill.deploy.predict import predict as predict_folder
 
-    masks = predict_folder(run, folder, out, overwrite=overwrite, device=device, branch=branch)
-    print(f"{len(masks)} masks in {out}")
+    files = predict_folder(run, folder, out, overwrite=overwrite, device=device, branch=branch)
+    print(f"answers in {files[0]}" if files[0].suffix == ".csv" else f"{len(files)} masks in {out}")
 
 
 @app.command(context_settings=TAKES_KEYS)
 def inspect(
     context: typer.Context,
-    data: Annotated[str, typer.Argument(help="A folder of images or volumes, a CSV manifest, or a recipe.")],
+    data: Annotated[str, typer.Argument(help="A folder of images or volumes, a CSV, an npz, or a recipe.")],
     json: Annotated[Path | None, typer.Option(help="Also write the findings as JSON.")] = None,
     train: Annotated[Path | None, typer.Option(help="JSON list of the training images.")] = None,
     selection: Annotated[Path | None, typer.Option(help="JSON list of the selection images.")] = None,

@@ -150,7 +150,7 @@ def rows_of_numbers(rows):
 def test_weights_that_no_run_has_recorded_are_refused(root, teacher_run):
     with pytest.raises(TeacherError, match=r"validation_per_class needs labels, .* give validation"):
         weighed(root, teacher_run, teacher_run.root, weights="validation_per_class")
-    with pytest.raises(TeacherError, match=r"student\.safetensors is no run with a Dice on its own"):
+    with pytest.raises(TeacherError, match=r"student\.safetensors is no run with a score on its own"):
         weighed(root, teacher_run, teacher_run.root, teacher_run.weights)
 
 

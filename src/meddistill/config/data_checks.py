@@ -7,6 +7,9 @@ import re
 from meddistill.config.schema import DataConfig, Recipe, SplitConfig
 from meddistill.errors import ConfigError
 
+IMAGE_LABELS = ("class_folder", "table", "medmnist")
+"""Kinds of sources whose labels speak of the whole image."""
+
 _SPLITS = ("train", "selection", "calibration", "test")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -34,6 +37,47 @@ def check_data(recipe: Recipe) -> None:
             )
         if test.splits is not None:
             _check_splits(f"tests.{name}.splits", test.splits)
+
+
+def check_answers(recipe: Recipe, *, answers_once: bool, method_can: bool) -> None:
+    """Refuse a network or a method that does not fit the labels, and options that need maps.
+
+    Args:
+        recipe: whose data to look at.
+        answers_once: whether its network answers once per image.
+        method_can: whether its method learns from such answers.
+
+    Raises:
+        ConfigError: the first thing wrong, in one line.
+    """
+    data, model = recipe.data, recipe.model.name
+    if data.balanced and data.supervision is not None:
+        raise ConfigError(
+            "data.balanced and data.supervision both say which cases form a batch; leave one of them out"
+        )
+    if data.source.kind not in IMAGE_LABELS:
+        if answers_once:
+            raise ConfigError(
+                f"model.name: {model} answers once per image; a student that segments is one of "
+                "`meddistill.models.list_models()`, for example smp/unet (to classify, give a source of "
+                f"image labels: {', '.join(IMAGE_LABELS)})"
+            )
+        return
+    if not answers_once:
+        raise ConfigError(
+            f"model.name: {model} answers for every pixel, but data.source has labels of whole images; give "
+            "a network of timm, for example timm/resnet18"
+        )
+    if not method_can:
+        raise ConfigError(
+            f"method.name: {recipe.method['name']} learns from maps, but data.source has labels of whole "
+            "images; give supervised or distillation"
+        )
+    for key in ("supervision", "patch"):
+        if getattr(data, key) is not None:
+            raise ConfigError(
+                f"data.{key} is for maps, but data.source has labels of whole images; leave it out"
+            )
 
 
 def _check_size(data: DataConfig) -> None:

@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from meddistill.config.data_checks import check_data
-from meddistill.config.schema import Recipe, Section, TeacherConfig, TeacherSourceConfig
+from meddistill.config.data_checks import check_answers, check_data
+from meddistill.config.schema import Recipe, Section, SourceConfig, TeacherConfig, TeacherSourceConfig
 from meddistill.errors import ConfigError, nearest, unknown_name
 
 S = TypeVar("S", bound=Section)
@@ -213,11 +213,8 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
             f"teacher.mode {recipe.teacher.mode} stores logits of whole images, but data.patch cuts new "
             "crops in every epoch; give --teacher.mode live"
         )
-    if resolve_name(recipe.model.name).library == "timm":
-        raise ConfigError(
-            f"model.name: {recipe.model.name} answers once per image; a student that segments is one of "
-            "`meddistill.models.list_models()`, for example smp/unet"
-        )
+    answers_once = resolve_name(recipe.model.name).library == "timm"
+    check_answers(recipe, answers_once=answers_once, method_can=method.answers_images)
     _check_supervision(recipe)
     _check_teacher(recipe.teacher)
     if recipe.fine_tune is not None and None not in (recipe.fine_tune.path, recipe.fine_tune.row):
@@ -306,7 +303,11 @@ def _one_line(kind: type[BaseModel], error: ErrorDetails) -> str:
     return f"{readable}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"
 
 
-_TAGS = ("folder", "images", "manifest", "palette", "phantom", "volumes", "dicom", "nnunet", "decathlon")
+_TAGS = tuple(
+    tag
+    for section in get_args(get_args(SourceConfig)[0])
+    for tag in get_args(section.model_fields["kind"].annotation)
+)
 _ALTERNATIVE = re.compile(r"(literal|list|int|constrained-\w+)(\[|$)")
 """How pydantic names one of several types that a key may have."""
 

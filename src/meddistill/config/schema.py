@@ -70,6 +70,56 @@ class PhantomSourceConfig(Section):
     normal_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.15
 
 
+class ClassFolderSourceConfig(Section):
+    """A folder for each class, with the images of the class in it: one class an image.
+
+    Folders `train`, `val` and `test` above those of the classes are the splits. `class_names` puts the
+    classes in an order; by default their names are sorted.
+    """
+
+    kind: Literal["class_folder"]
+    root: str
+    channels: Literal[1, 3] = 1
+    class_names: list[str] | None = None
+    group_pattern: str | None = None
+
+
+class TableSourceConfig(Section):
+    """A CSV with an image and its class, or its labels, in each line.
+
+    `label` is the column of the class, or with `separator` that of a list of labels (`Mass|Effusion`, and
+    `no_finding` where there is none). `labels` are columns of 0 and 1, one for each label; with `exclusive`
+    just one of them is 1, and they are classes. `root` is the folder that image names start from (that of the
+    CSV by default), `ending` is added to names without one; `image`, `group` and `split` are columns.
+    """
+
+    kind: Literal["table"]
+    file: str
+    root: str | None = None
+    image: str = "image"
+    label: str | None = None
+    labels: list[str] | None = None
+    separator: str | None = None
+    no_finding: str = "No Finding"
+    exclusive: bool = False
+    group: str | None = None
+    split: str | None = None
+    class_names: list[str] | None = None
+    channels: Literal[1, 3] = 1
+    ending: str = ""
+    group_pattern: str | None = None
+    unlabelled: Literal["refuse", "allow"] = "refuse"
+
+
+class MedMnistSourceConfig(Section):
+    """An npz file of MedMNIST with its own splits: one class an image, or several labels."""
+
+    kind: Literal["medmnist"]
+    file: str
+    channels: Literal[1, 3] = 1
+    class_names: list[str] | None = None
+
+
 class VolumeOptions(Section):
     """What all sources of volumes share, see docs/volumes.md.
 
@@ -119,6 +169,9 @@ class DecathlonSourceConfig(VolumeOptions):
 
 SourceConfig = Annotated[
     FolderSourceConfig
+    | ClassFolderSourceConfig
+    | TableSourceConfig
+    | MedMnistSourceConfig
     | ImagesSourceConfig
     | ManifestSourceConfig
     | PaletteSourceConfig
@@ -183,7 +236,8 @@ class DataConfig(Section):
     the size `patch` (depth, height, width), of which a share of `patch_foreground` is centred on labelled
     foreground. One of the two is needed; only a phantom has both, and is generated at `size`.
 
-    Without `supervision` every case of the training split is fully labelled.
+    Without `supervision` every case of the training split is fully labelled. With `balanced` each class (or
+    stratum) comes equally often in training: cases of rare ones are drawn again and again.
     """
 
     source: SourceConfig
@@ -193,6 +247,7 @@ class DataConfig(Section):
     patch_foreground: Annotated[float, Field(ge=0.0, le=1.0)] = 1 / 3
     interpolation: Literal["nearest", "bilinear", "area"] = "area"
     augment: Literal["none", "flip", "light", "medium"] = "none"
+    balanced: bool = False
     supervision: SupervisionConfig | None = None
 
     @property

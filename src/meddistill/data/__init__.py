@@ -15,17 +15,21 @@ if TYPE_CHECKING:
     from meddistill.data.dataset import CaseDataset, make_loader
     from meddistill.data.inspect import Inspection, inspect_source
     from meddistill.data.phantom import PhantomSource, phantom_case, write_phantom
+    from meddistill.data.sources.class_folder import ClassFolderSource
     from meddistill.data.sources.decathlon import DecathlonSource
     from meddistill.data.sources.dicom import DicomSource
     from meddistill.data.sources.folder import FolderSource
     from meddistill.data.sources.images import ImageSource
     from meddistill.data.sources.manifest import ManifestSource
+    from meddistill.data.sources.medmnist import MedMnistSource
     from meddistill.data.sources.nnunet import NnUNetSource
     from meddistill.data.sources.palette import PaletteSource
     from meddistill.data.sources.slices import SliceSource
+    from meddistill.data.sources.table import TableSource
     from meddistill.data.sources.volume_folder import VolumeFolderSource
     from meddistill.data.splits import check_no_leak, split_cases
     from meddistill.data.subsets import describe_subsets, overlapping_subsets
+    from meddistill.data.task import task_of
     from meddistill.data.transforms import make_transform
     from meddistill.data.validate import check_files
     from meddistill.data.volumes.geometry import Geometry
@@ -37,6 +41,7 @@ _HOME = {
     "Case": "case",
     "CaseCache": "cache",
     "CaseDataset": "dataset",
+    "ClassFolderSource": "sources.class_folder",
     "DecathlonSource": "sources.decathlon",
     "DicomSource": "sources.dicom",
     "FolderSource": "sources.folder",
@@ -44,12 +49,14 @@ _HOME = {
     "ImageSource": "sources.images",
     "Inspection": "inspect",
     "ManifestSource": "sources.manifest",
+    "MedMnistSource": "sources.medmnist",
     "NnUNetSource": "sources.nnunet",
     "PaletteSource": "sources.palette",
     "PhantomSource": "phantom",
     "SliceSource": "sources.slices",
     "Source": "case",
     "Split": "case",
+    "TableSource": "sources.table",
     "VolumeFolderSource": "sources.volume_folder",
     "check_files": "validate",
     "check_no_leak": "splits",
@@ -61,6 +68,7 @@ _HOME = {
     "overlapping_subsets": "subsets",
     "phantom_case": "phantom",
     "split_cases": "splits",
+    "task_of": "task",
     "write_phantom": "phantom",
     "write_volume": "volumes.nifti",
 }
@@ -71,6 +79,7 @@ __all__ = [
     "Case",
     "CaseCache",
     "CaseDataset",
+    "ClassFolderSource",
     "DecathlonSource",
     "DicomSource",
     "FolderSource",
@@ -78,12 +87,14 @@ __all__ = [
     "ImageSource",
     "Inspection",
     "ManifestSource",
+    "MedMnistSource",
     "NnUNetSource",
     "PaletteSource",
     "PhantomSource",
     "SliceSource",
     "Source",
     "Split",
+    "TableSource",
     "VolumeFolderSource",
     "check_files",
     "check_no_leak",
@@ -95,6 +106,7 @@ __all__ = [
     "overlapping_subsets",
     "phantom_case",
     "split_cases",
+    "task_of",
     "write_phantom",
     "write_volume",
 ]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from meddistill.data.case import IGNORE_INDEX, Case, Source
 from meddistill.data.duplicates import Fingerprint, fingerprint
+from meddistill.data.task import Task, task_of
 from meddistill.errors import MedDistillError
 from meddistill.progress import progress
 
@@ -39,12 +40,13 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """A label map in short.
+    """A label in short.
 
     Args:
-        size: its spatial size.
-        counts: number of pixels by value, `IGNORE_INDEX` included.
-        digest: hash of the map.
+        size: spatial size of the map; empty for a label of the whole image.
+        counts: number of pixels by value, `IGNORE_INDEX` included. Of several labels of a whole image those
+            that hold, with a 1 each, or `IGNORE_INDEX` where none of them is known.
+        digest: hash of the label.
         slices: of a volume, how many slices it has across its first axis, and how many of them hold no
             foreground.
     """
@@ -57,12 +59,12 @@ class LabelFacts:
     @property
     def known(self) -> bool:
         """At least one pixel has a label."""
-        return any(value != IGNORE_INDEX for value in self.counts)
+        return self.counts.keys() != {IGNORE_INDEX}
 
     @property
     def empty(self) -> bool:
-        """Known, and every labelled pixel is background."""
-        return self.known and set(self.counts) <= {0, IGNORE_INDEX}
+        """Known, and every labelled pixel is background; never so for a label of the whole image."""
+        return bool(self.size) and self.known and set(self.counts) <= {0, IGNORE_INDEX}
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def examine_case(source: Source, case: Case) -> CaseFacts:
     return CaseFacts(
         case,
         image=None if image is None else _image_facts(image, source.dims),
-        label=None if label is None else _label_facts(label),
+        label=None if label is None else _label_facts(label, task_of(source)),
         problems=tuple(dict.fromkeys(line for line in (image_problem, label_problem) if line)),
     )
 
@@ -137,11 +139,19 @@ def _image_facts(image: Array, dims: int) -> ImageFacts:
     )
 
 
-def _label_facts(label: Array) -> LabelFacts:
-    values, counts = np.unique(label, return_counts=True)
+def _label_facts(label: Array, task: Task) -> LabelFacts:
+    if task == "multi_label":
+        known = {int(index): 1 for index in np.flatnonzero(label == 1)}
+        counts = {IGNORE_INDEX: 1} if bool((label == IGNORE_INDEX).all()) else known
+        return LabelFacts((), counts, _digest(label))
+    values, numbers = np.unique(label, return_counts=True)
     return LabelFacts(
         size=label.shape,
-        counts={int(value): int(count) for value, count in zip(values, counts, strict=True)},
-        digest=hashlib.sha256(f"{label.shape}".encode() + label.tobytes()).hexdigest(),
+        counts={int(value): int(number) for value, number in zip(values, numbers, strict=True)},
+        digest=_digest(label),
         slices=(len(label), int((label <= 0).all(axis=(1, 2)).sum())) if label.ndim == 3 else (0, 0),
     )
+
+
+def _digest(label: Array) -> str:
+    return hashlib.sha256(f"{label.shape}".encode() + label.tobytes()).hexdigest()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from meddistill.data._inspect_cases import CaseFacts
 from meddistill.data._inspect_types import Finding, Level
 from meddistill.data.case import IGNORE_INDEX, Source, is_labelled
+from meddistill.data.task import answers_images
 
 _Check = tuple[Level, str, str, Callable[[CaseFacts], Iterable[str]]]
 """Level, kind and words of a finding, and what yields its items of one case."""
@@ -24,7 +25,12 @@ def check_cases(source: Source, facts: Sequence[CaseFacts]) -> Iterator[Finding]
             lambda f: _shape_misfit(source, f),
         ),
         ("error", "value-range", "with values that are not finite or lie outside 0..1", _value_misfit),
-        ("error", "size-mismatch", "whose label differs in size; resample the label", _size_misfit),
+        (
+            "error",
+            "size-mismatch",
+            "whose label differs in size; resample the label",
+            lambda f: () if answers_images(source) else _size_misfit(f),
+        ),
         (
             "error",
             "label-value",
@@ -34,7 +40,7 @@ def check_cases(source: Source, facts: Sequence[CaseFacts]) -> Iterator[Finding]
         ("warning", "constant-image", "of one grey value; remove them", _constant),
     )
     if is_labelled(source):
-        words = "without any labelled pixel; they can teach nothing alone"
+        words = f"without any {_labelled(source)}; they can teach nothing alone"
         checks += (("note", "unlabelled", words, _unlabelled),)
     for level, kind, words, check in checks:
         items = [item for one in facts for item in check(one)]
@@ -53,6 +59,10 @@ def by(size: Sequence[int]) -> str:
         '256 x 320'
     """
     return " x ".join(str(length) for length in size)
+
+
+def _labelled(source: Source) -> str:
+    return "label" if answers_images(source) else "labelled pixel"
 
 
 def _cases(count: int) -> str:

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 
+from meddistill.data._inspect_answers import answers_table
 from meddistill.data._inspect_cases import CaseFacts
 from meddistill.data._inspect_checks import by
 from meddistill.data._inspect_overlap import Twins
 from meddistill.data._inspect_types import Row, Table
 from meddistill.data._inspect_volumes import volume_tables
 from meddistill.data.case import IGNORE_INDEX, SPLITS, Source
+from meddistill.data.task import answers_images
 
 
 def make_tables(
@@ -27,7 +29,7 @@ def make_tables(
     if sizes:
         yield _sizes(sizes)
     if any(one.label is not None and one.label.known for one in facts):
-        yield _labels(source, facts)
+        yield answers_table(source, facts, places) if answers_images(source) else _labels(source, facts)
     yield from volume_tables(source, facts)
     if twins:
         yield _twins(twins)

@@ -21,6 +21,7 @@ from meddistill.data.resize import INTERPOLATIONS, Interpolation, checked_size, 
 from meddistill.data.rows import RowFile
 from meddistill.data.sources.scan import check_choice
 from meddistill.data.supervision import Supervision
+from meddistill.data.task import answers_images, task_of
 from meddistill.data.validate import check_files
 from meddistill.errors import DataError
 from meddistill.progress import track
@@ -105,7 +106,7 @@ class CaseCache:
         check_files(self.cases if labels else map(_bare, self.cases), source)
         self._wanted = None if size is None else checked_size(size, source.dims)
         first = self._decode(self.cases[0])
-        self.size = tuple(first.label.shape)
+        self.size = tuple(first.image.shape[1:])
         self._dtype = first.image.dtype
         self.images = self._file_like(first.image)
         self.labels = self._file_like(first.label)
@@ -122,12 +123,12 @@ class CaseCache:
         return len(self.cases)
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Image (C, *S), uint8 or float32 in 0..1, and label (*S) int16 of one case."""
+        """Image (C, *S), uint8 or float32 in 0..1, and label (*S), () or (L,) int16 of one case."""
         images, labels = self.gather([index])
         return images[0], labels[0]
 
     def gather(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Images (B, C, *S) and labels (B, *S) of several cases."""
+        """Images (B, C, *S) and labels (B, *S), (B,) or (B, L) of several cases."""
         return self.images.read(indices), self.labels.read(indices)
 
     def gather_weak(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -199,9 +200,9 @@ class CaseCache:
     def _decode_checked(self, case: Case) -> _Decoded:
         """As `_decode`, and refused where it does not fit what the first case set."""
         decoded = self._decode(case)
-        if not self._fits(case, decoded.label):
+        if not self._fits(case, decoded.image):
             raise DataError(
-                f"{case.id} is {tuple(decoded.label.shape)}, but {self.cases[0].id} is {self.size}; "
+                f"{case.id} is {tuple(decoded.image.shape[1:])}, but {self.cases[0].id} is {self.size}; "
                 "give one size for all"
             )
         if decoded.image.dtype != self._dtype:
@@ -211,8 +212,8 @@ class CaseCache:
             )
         return decoded
 
-    def _fits(self, case: Case, label: Tensor) -> bool:  # noqa: ARG002 - of one size, or of its own
-        return tuple(label.shape) == self.size
+    def _fits(self, case: Case, image: Tensor) -> bool:  # noqa: ARG002 - of one size, or of its own
+        return tuple(image.shape[1:]) == self.size
 
     def _file_like(self, row: Tensor) -> CaseFile:
         """Where maps such as `row` of all cases lie."""
@@ -220,16 +221,24 @@ class CaseCache:
 
     def _decode(self, case: Case) -> _Decoded:
         pixels = self.source.read_image(case)
-        values = self.source.read_label(case) if self._reads_labels else ignored(pixels.shape[1:])
-        if pixels.shape[1:] != values.shape or len(pixels) != self.source.in_channels:
+        values = self.source.read_label(case) if self._reads_labels else self._nothing(pixels)
+        of_pixels = not answers_images(self.source)
+        if (of_pixels and pixels.shape[1:] != values.shape) or len(pixels) != self.source.in_channels:
             raise DataError(f"{case.id}: image {pixels.shape} and label {values.shape} do not fit together")
         if pixels.dtype != np.uint8:
             pixels = pixels.astype(np.float32, copy=False)
         image, label = torch.from_numpy(pixels), torch.from_numpy(values)
         if self._wanted is not None:
             image = resize_image(image, self._wanted, self.interpolation)
-            label = resize_label(label, self._wanted)
-        return _Decoded(image, label, values.shape)
+            label = resize_label(label, self._wanted) if of_pixels else label
+        return _Decoded(image, label, pixels.shape[1:])
+
+    def _nothing(self, pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.int16]:
+        """A label of the shape that those of the source have, of which nothing is known."""
+        task = task_of(self.source)
+        if task == "segmentation":
+            return ignored(pixels.shape[1:])
+        return ignored((len(self.source.class_names),) if task == "multi_label" else ())
 
 
 class ChosenRows:

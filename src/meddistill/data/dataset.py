@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from meddistill.data.balance import BalancedSampler
 from meddistill.data.cache import CaseCache
 from meddistill.data.mixed_sampler import MixedSampler
 from meddistill.data.sampler import EpochSampler, Key
@@ -122,6 +123,7 @@ def make_loader(
     workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    kinds: Sequence[str] | None = None,
 ) -> DataLoader[Batch]:
     """A loader of whole batches whose `batch_sampler` is an `EpochSampler`: `set_epoch` gives the next order.
 
@@ -136,12 +138,17 @@ def make_loader(
         workers: processes that load ahead; 0 loads in this one.
         rank: number of this process among `world_size`.
         world_size: number of training processes.
+        kinds: kind of each case, to draw each kind equally often by a `BalancedSampler`; None takes every
+            case once.
 
     Raises:
         ConfigError: an argument is out of range.
     """
-    sampler = EpochSampler(
-        len(dataset), seed=seed, shuffle=shuffle, batch_size=batch_size, rank=rank, world_size=world_size
+    share = {"seed": seed, "batch_size": batch_size, "rank": rank, "world_size": world_size}
+    sampler = (
+        EpochSampler(len(dataset), shuffle=shuffle, **share)
+        if kinds is None
+        else BalancedSampler(kinds, **share)
     )
     return _loader(dataset, sampler, seed=seed, workers=workers)
 

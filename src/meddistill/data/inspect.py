@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from meddistill.data._inspect_answers import check_answers
 from meddistill.data._inspect_cases import examine_source
 from meddistill.data._inspect_checks import check_cases
 from meddistill.data._inspect_overlap import check_splits, check_twins, find_twins, splits_of
@@ -24,8 +25,8 @@ def inspect_source(source: Source, split: Split | None = None) -> Inspection:
     Files that cannot be read are collected, not fatal. Errors: unreadable files, images of another shape or
     value range, labels of another size or with unknown values, cases and groups in two splits, equal images
     in two splits or with different labels or strata. Warnings: near-duplicates across splits or strata,
-    further equal images, constant images, absent classes, and groups that the file names suggest and the
-    split divides.
+    further equal images, constant images, absent classes (of whole-image labels also those absent from one
+    split), and groups that the file names suggest and the split divides.
 
     Args:
         source: what to inspect.
@@ -42,6 +43,7 @@ def inspect_source(source: Source, split: Split | None = None) -> Inspection:
     twins = find_twins(facts, places)
     findings = [
         *check_cases(source, facts),
+        *check_answers(source, facts, places),
         *check_splits(source, places),
         *check_twins(twins, places),
     ]

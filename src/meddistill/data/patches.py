@@ -182,9 +182,9 @@ class PatchCache(CaseCache):
         spare = [length - side for length, side in zip(shape, self.size, strict=True)]
         return tuple(int(rng.integers(more + 1)) if more > 0 else -(-more // 2) for more in spare)
 
-    def _fits(self, case: Case, label: Tensor) -> bool:
+    def _fits(self, case: Case, image: Tensor) -> bool:
         """Volumes have sizes of their own, as their headers said."""
-        return tuple(label.shape) == self.shapes[case.id]
+        return tuple(image.shape[1:]) == self.shapes[case.id]
 
     def _file_like(self, row: Tensor) -> CaseFile:
         shapes = [self.shapes[case.id] for case in self.cases]

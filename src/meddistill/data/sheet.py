@@ -46,14 +46,14 @@ class Picture:
         title: its name.
         note: a few words more.
         image: (C, H, W) uint8, or floating point in 0..1.
-        label: full label (H, W).
+        label: full label (H, W); None shows the image without one.
         weak: weak label (H, W); None shows the image alone beside the full label.
     """
 
     title: str
     note: str
     image: npt.NDArray[Any]
-    label: Labels
+    label: Labels | None = None
     weak: Labels | None = None
 
 
@@ -85,8 +85,9 @@ def contact_sheet(
     top = _GAP + _LINE + _GAP
     size = (columns * (width + _GAP) + _GAP, top + rows * (height + _GAP))
     sheet = Image.new("RGB", size, _PAPER)
-    left = "image" if all(picture.weak is None for picture in pictures) else "weak label"
-    _write_legend(ImageDraw.Draw(sheet), class_names, f"left: {left}    right: {right}")
+    if any(picture.label is not None for picture in pictures):
+        left = "image" if all(picture.weak is None for picture in pictures) else "weak label"
+        _write_legend(ImageDraw.Draw(sheet), class_names, f"left: {left}    right: {right}")
     for position, tile in enumerate(tiles):
         row, column = divmod(position, columns)
         sheet.paste(tile, (_GAP + column * (width + _GAP), top + row * (height + _GAP)))
@@ -94,12 +95,13 @@ def contact_sheet(
 
 
 def _tile(picture: Picture) -> Image.Image:
-    """Two panels side by side under their title."""
+    """The panels side by side under their title."""
     from PIL import Image, ImageDraw
 
     image, label, weak = _scaled(picture)
     between = np.full((len(image), _GAP // 2, 3), _PAPER, dtype=np.uint8)
-    panels = [image if weak is None else _painted(image, weak), between, _shaded(image, label)]
+    panels = [image if weak is None else _painted(image, weak)]
+    panels += [] if label is None else [between, _shaded(image, label)]
     pixels = np.concatenate(panels, axis=1)
     tile = Image.new("RGB", (pixels.shape[1], pixels.shape[0] + 2 * _LINE), _PAPER)
     tile.paste(Image.fromarray(pixels), (0, 2 * _LINE))
@@ -109,20 +111,21 @@ def _tile(picture: Picture) -> Image.Image:
     return tile
 
 
-def _scaled(picture: Picture) -> tuple[Pixels, Labels, Labels | None]:
+def _scaled(picture: Picture) -> tuple[Pixels, Labels | None, Labels | None]:
     """Image (H, W, 3) and labels at the size of a panel."""
-    image, label = torch.from_numpy(_as_bytes(picture.image)), torch.from_numpy(picture.label)
+    image = torch.from_numpy(_as_bytes(picture.image))
+    label = None if picture.label is None else torch.from_numpy(picture.label)
     weak = None if picture.weak is None else torch.from_numpy(picture.weak)
-    longest = max(label.shape)
+    longest = max(image.shape[1:])
     if longest > _LARGE:
-        size = tuple(max(1, round(side * _LARGE / longest)) for side in label.shape)
-        image, label = resize_image(image, size, "area"), resize_label(label, size)
+        size = tuple(max(1, round(side * _LARGE / longest)) for side in image.shape[1:])
+        image = resize_image(image, size, "area")
+        label = None if label is None else resize_label(label, size)
         weak = None if weak is None else resize_weak(weak, size)
-    factor = math.ceil(_SMALL / max(label.shape))
-    size = tuple(side * factor for side in label.shape)
+    factor = math.ceil(_SMALL / max(image.shape[1:]))
+    size = tuple(side * factor for side in image.shape[1:])
     shown = resize_image(image, size).numpy()
     maps = [None if values is None else resize_label(values, size).numpy() for values in (label, weak)]
-    assert maps[0] is not None
     return np.ascontiguousarray(np.broadcast_to(shown, (3, *size)).transpose(1, 2, 0)), maps[0], maps[1]
 
 

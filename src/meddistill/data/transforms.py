@@ -21,8 +21,9 @@ from meddistill.errors import ConfigError, unknown_name
 class Sample(TypedDict):
     """One case: `image` (C, *S) float in 0..1, `label` (*S) int64, `teacher_logits` (K, *S) where stored.
 
-    Logits of the members of an ensemble are (M, K, *S). Under mixed supervision also `weak` (*S) int64, its
-    weak label.
+    Logits of the members of an ensemble are (M, K, *S). Where labels speak of the whole image, `label` is ()
+    or (L,) and `teacher_logits` are (K,). Under mixed supervision there is also `weak` (*S) int64, its weak
+    label.
     """
 
     image: Tensor
@@ -106,7 +107,7 @@ class JointTransform:
 
     Labels take the nearest value, images and logits are interpolated linearly. What comes in from outside the
     frame is black in the image, the nearest edge in the logits, and `IGNORE_INDEX` in the labels, so that no
-    loss counts it.
+    loss counts it. Labels and logits of the whole image stay as they are.
 
     Args:
         augmentation: how much to change.
@@ -141,6 +142,8 @@ class JointTransform:
                 f"quarter turns need a square plane, not {tuple(sides)}; set quarter_turns to 0"
             )
         self._steps.set_random_state(seed=seed)
+        if sample["label"].ndim != self.dims:
+            return self._of_the_whole(sample)
         with _without_metadata():
             changed = self._steps({**sample, **_shifted(sample), **self._flattened(sample)})
         result = Sample(image=changed["image"].clamp(0, 1), label=_unshifted(changed["label"]))
@@ -149,6 +152,12 @@ class JointTransform:
         if "teacher_logits" in sample:
             result["teacher_logits"] = changed["teacher_logits"].view_as(sample["teacher_logits"])
         return result
+
+    def _of_the_whole(self, sample: Sample) -> Sample:
+        """The sample with another image; what is said of the whole image holds all the same."""
+        with _without_metadata():
+            changed = self._steps({"image": sample["image"]})
+        return {**sample, "image": changed["image"].clamp(0, 1)}
 
     def _flattened(self, sample: Sample) -> dict[str, Tensor]:
         """The logits of all members as channels of one map."""

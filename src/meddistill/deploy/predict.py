@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from meddistill.data.images import read_image, strip_ending
 from meddistill.data.resize import INTERPOLATIONS, Interpolation, resize_image
 from meddistill.data.sources.scan import image_files
+from meddistill.deploy.answers import predict_answers
 from meddistill.deploy.targets import is_mask, plan_targets
 from meddistill.deploy.volumes import predict_volumes
 from meddistill.errors import ConfigError, DataError, RunError
@@ -47,6 +48,10 @@ def predict(
     and predicted slice by slice, by a sliding window, or resized, as the student was trained; `a/b.nii.gz`
     becomes `a/b_mask.nii.gz` with the label's number in every voxel, and the shape and affine of its input.
 
+    A student that answers once per image writes one CSV instead: `output` where that ends in `.csv`, else
+    `predictions.csv` in it, with the columns `image`, `answer` (a class, or several labels between `|`) and
+    `p_CLASS`, the probability of each.
+
     Args:
         run: a run folder.
         folder: images or volumes, searched recursively.
@@ -57,7 +62,7 @@ def predict(
         branch: which one to ask of a student that has several, such as `upper`; None takes the first.
 
     Returns:
-        The masks written, in the order of the images.
+        The masks written, in the order of the images; or the CSV alone.
 
     Raises:
         RunError: not a usable run, or masks that are there already.
@@ -79,6 +84,18 @@ def predict(
             batch_size=batch_size,
             overwrite=overwrite,
         )
+    if spec.task != "segmentation":
+        answers = predict_answers(
+            network,
+            spec,
+            interpolation,
+            Path(folder),
+            Path(output),
+            device=device,
+            batch_size=batch_size,
+            overwrite=overwrite,
+        )
+        return [answers]
     targets = plan_masks(Path(folder), Path(output), overwrite=overwrite)
     written: list[Path] = []
     problems: list[DataError] = []

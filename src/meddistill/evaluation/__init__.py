@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING
 from meddistill._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from meddistill.evaluation.answer_comparison import compare_answers
+    from meddistill.evaluation.answers import AnswerTable
     from meddistill.evaluation.attack_check import AttackFindings, check_attack
     from meddistill.evaluation.attacks import fgsm, pgd
+    from meddistill.evaluation.class_metrics import CLASS_METRICS
+    from meddistill.evaluation.classification import answer_images, summarise_answers
     from meddistill.evaluation.compare import Comparison, compare_runs
     from meddistill.evaluation.gallery import Gallery, make_gallery
     from meddistill.evaluation.metrics import METRICS
@@ -32,7 +36,9 @@ if TYPE_CHECKING:
     from meddistill.evaluation.volumes import score_volume, score_volumes
 
 __all__ = [
+    "CLASS_METRICS",
     "METRICS",
+    "AnswerTable",
     "AttackFindings",
     "ByPatches",
     "BySlices",
@@ -42,9 +48,11 @@ __all__ = [
     "ReliabilityBins",
     "Resized",
     "ScoreTable",
+    "answer_images",
     "average_surface_distance",
     "bootstrap_ci",
     "check_attack",
+    "compare_answers",
     "compare_runs",
     "dice_score",
     "expected_calibration_error",
@@ -64,13 +72,18 @@ __all__ = [
     "score_volume",
     "score_volumes",
     "summarise",
+    "summarise_answers",
     "surface_distances",
 ]
 
 _MODULES = {
     "attack_check": ("AttackFindings", "check_attack"),
     "attacks": ("fgsm", "pgd"),
+    "answers": ("AnswerTable",),
+    "class_metrics": ("CLASS_METRICS",),
+    "classification": ("answer_images", "summarise_answers"),
     "compare": ("Comparison", "compare_runs"),
+    "answer_comparison": ("compare_answers",),
     "gallery": ("Gallery", "make_gallery"),
     "metrics": ("METRICS",),
     "overlap": ("dice_score", "iou_score", "overlap_counts", "precision_score", "recall_score"),

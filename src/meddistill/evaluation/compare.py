@@ -55,9 +55,10 @@ class ComparisonTest:
         mean_difference: mean of row - against.
         low: lower end of its 95 % interval.
         high: upper end.
-        p_value: Wilcoxon signed-rank test, two-sided.
+        p_value: two-sided, of the comparison's `method`.
         p_holm: the same, adjusted for all tests of this metric in the comparison.
-        effect_size: matched-pairs rank-biserial correlation, above 0 when the row tends to be larger.
+        effect_size: matched-pairs rank-biserial correlation, above 0 when the row tends to be larger; NaN for
+            scores that single cases do not have.
         better: True when the difference points in the metric's good direction.
         cases: number of pairs.
     """
@@ -77,13 +78,18 @@ class ComparisonTest:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare_runs` found; `rows` holds every metric of every row, `tests` every paired test."""
+    """What was found: `rows` holds every metric of every row, `tests` every paired test.
+
+    `method` is how they were tested: case by case (`compare_runs`), or by bootstrap samples of the whole set
+    (`compare_answers`).
+    """
 
     baseline: str
     metrics: tuple[str, ...]
     unit: str
     rows: tuple[ComparisonRow, ...]
     tests: tuple[ComparisonTest, ...]
+    method: Literal["wilcoxon", "bootstrap"] = "wilcoxon"
 
     def to_markdown(self) -> str:
         """Two Markdown tables: the scores, and the tests."""
@@ -163,7 +169,7 @@ def compare_runs(
     for name in metrics:
         seeds = {row: [_by_case(table, name) for table in tables[row]] for row in runs}
         rows += [_row(row, name, seeds[row], options) for row in runs]
-        tests += _tests(name, seeds, _pairs(list(runs), baseline, pairs), options)
+        tests += _tests(name, seeds, pairs_of(list(runs), baseline, pairs), options)
     return Comparison(baseline, tuple(metrics), unit, tuple(rows), tuple(tests))
 
 
@@ -250,7 +256,13 @@ def _differences(a: Sequence[CaseValues], b: Sequence[CaseValues]) -> Values:
     return nanmean(first, axis=0) - nanmean(second, axis=0)
 
 
-def _pairs(rows: Sequence[str], baseline: str, pairs: str) -> list[tuple[str, str]]:
+def pairs_of(rows: Sequence[str], baseline: str, pairs: str) -> list[tuple[str, str]]:
+    """Which rows are tested against which: all against the baseline, or each against those before it.
+
+    Example:
+        >>> pairs_of(["iid", "kd", "pcd"], "iid", "all")
+        [('kd', 'iid'), ('pcd', 'iid'), ('pcd', 'kd')]
+    """
     if pairs == "baseline":
         return [(row, baseline) for row in rows if row != baseline]
     return [(row, other) for index, row in enumerate(rows) for other in rows[:index]]

@@ -6,11 +6,18 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from meddistill.evaluation.metrics import metric
+from meddistill.evaluation.class_metrics import CLASS_METRICS
+from meddistill.evaluation.metrics import METRICS, metric
 
 if TYPE_CHECKING:
     from meddistill.evaluation.compare import Comparison, ComparisonRow, ComparisonTest
 
+_METHODS = {
+    "wilcoxon": "Wilcoxon signed-rank test per group of cases, Holm-corrected within each metric; the effect "
+    "is the matched-pairs rank-biserial correlation.",
+    "bootstrap": "Bootstrap test over groups of cases, both rows on the same samples, Holm-corrected within "
+    "each metric; the effect, for scores of single images, is the matched-pairs rank-biserial correlation.",
+}
 _DISTANCES = ("hd95", "hd95_detected", "asd")
 
 
@@ -41,8 +48,7 @@ def _tests(comparison: Comparison) -> list[str]:
     return [
         *_table(header, (_test(test, comparison.unit) for test in comparison.tests)),
         "",
-        "Wilcoxon signed-rank test per group of cases, Holm-corrected within each metric; the effect is the "
-        "matched-pairs rank-biserial correlation.",
+        _METHODS[comparison.method],
     ]
 
 
@@ -73,7 +79,7 @@ def _score(row: ComparisonRow) -> str:
 
 
 def _title(name: str, unit: str) -> str:
-    found = metric(name)
+    found = CLASS_METRICS[name] if name not in METRICS else metric(name)
     suffix = f" ({unit})" if name in _DISTANCES and unit else ""
     return f"{found.title}{suffix} {'↑' if found.higher_is_better else '↓'}"
 

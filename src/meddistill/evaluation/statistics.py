@@ -65,7 +65,8 @@ def bootstrap_ci(
     replicates = _replicates(members, statistic, resamples, seed)
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     if method == "bca":
-        tails = _bca_tails(tails, replicates, members, statistic)
+        observed = float(statistic(np.concatenate(members)))
+        tails = bca_tails(tails, replicates, observed, _leave_one_out(members, statistic))
     low, high = np.quantile(replicates, tails)
     return float(low), float(high)
 
@@ -212,13 +213,20 @@ def _evaluate(members: list[Values], draws: npt.NDArray[np.int64], statistic: St
     return np.array([statistic(np.concatenate([members[group] for group in draw])) for draw in draws])
 
 
-def _bca_tails(tails: Values, replicates: Values, members: list[Values], statistic: Statistic) -> Values:
-    """Tail probabilities after bias correction and acceleration (jackknife over groups)."""
+def bca_tails(tails: Values, replicates: Values, observed: float, jackknife: Values) -> Values:
+    """Tail probabilities after bias correction and acceleration.
+
+    Args:
+        tails: (2,) those of a plain percentile interval.
+        replicates: (R,) the statistic of each bootstrap sample.
+        observed: that of the data.
+        jackknife: (G,) that of the data without each group in turn.
+    """
     from scipy.special import ndtr, ndtri
 
-    observed = float(statistic(np.concatenate(members)))
     below = np.mean(replicates < observed) + np.mean(replicates == observed) / 2
-    jackknife = _leave_one_out(members, statistic)
+    if not len(jackknife):
+        return tails
     deviation = jackknife.mean() - jackknife
     largest = np.abs(deviation).max()
     if largest == 0 or not 0 < below < 1:

@@ -19,7 +19,8 @@ from meddistill.exclusion import Rule
 class Batch(TypedDict):
     """What a data loader yields.
 
-    `image` (B, C, *S) float in 0..1, `label` (B, *S) int64 with `IGNORE_INDEX` where unknown, `index` (B,)
+    `image` (B, C, *S) float in 0..1, `label` (B, *S) int64 with `IGNORE_INDEX` where unknown (of whole images
+    (B,), or (B, L) with 0 and 1 for labels that do not exclude each other), `index` (B,)
     position of each case in its data set, `case_id` B names, `teacher_logits` (B, K, *S) when they were
     stored beforehand, (B, M, K, *S) for a method that needs those of each member. Under mixed supervision
     also `full` (B,) bool, true for cases whose label is complete, and `weak` (B, *S) int64, a weak label of
@@ -48,6 +49,8 @@ class Context:
         teacher_batches: a callable that starts a new pass over the *training* split, yielding (teacher logits
             (B, K, *S), labels (B, *S)) without augmentation; None when there is no teacher.
         teacher_temperature: temperature fitted on the calibration split, or None when nothing was fitted.
+        labels: a callable that starts a new pass over the labels (B, *S) of the training split; None when
+            nobody can tell them.
         seed: of the training, for methods that draw something of their own.
     """
 
@@ -56,6 +59,7 @@ class Context:
     teacher_batches: Callable[[], Iterable[tuple[Tensor, Tensor]]] | None = None
     teacher_temperature: float | None = None
     seed: int = 0
+    labels: Callable[[], Iterable[Tensor]] | None = None
 
     def passes(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass over the teacher's logits and labels of the training split.
@@ -75,13 +79,16 @@ class Method(ABC):
     whether the loop should fit one on the calibration split and pass it in the context; `needs_members`
     whether the logits are those of each member of an ensemble, (B, M, K, *S). `needs_labels` is False where
     the labels of the training images are never looked at, and `rules` are then those by which cases with poor
-    masks are left out. `form` says how networks are arranged round the student, see `models.forms`. A step is
-    `answer`, the call, backward and the optimiser, then `after_step`.
+    masks are left out. `answers_images` is True where it also learns from labels of whole images: logits
+    (B, K) and labels (B,), or (B, K) for labels that do not exclude each other. `form` says how networks are
+    arranged round the student, see `models.forms`. A step is `answer`, the call, backward and the optimiser,
+    then `after_step`.
     """
 
     needs_teacher: bool = False
     needs_labels: bool = True
     needs_members: bool = False
+    answers_images: bool = False
     rules: tuple[Rule, ...] = ()
     form: str = "single"
 

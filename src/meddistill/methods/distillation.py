@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from meddistill.losses import IGNORE_INDEX, kl_divergence, partial_cross_entropy
+from meddistill.losses import IGNORE_INDEX, bernoulli_kl, kl_divergence
 from meddistill.losses.checks import check_choice, check_positive
 from meddistill.losses.kl import ClassReduction
 from meddistill.losses.reduce import masked_mean
 from meddistill.methods.base import Batch, Method
 from meddistill.methods.checks import require_teacher, term_weights
+from meddistill.methods.class_weights import label_loss_of
 
 
 @dataclass(kw_only=True, eq=False)
@@ -20,6 +21,9 @@ class Distillation(Method):
 
     When teacher and student share their architecture this is self-distillation. With "sum" and C classes the
     divergence weighs C times more against the cross-entropy than in the released P-CD code.
+
+    Labels of whole images are learnt in the same way, one "pixel" each. Where they do not exclude each other,
+    every label is one: k is the divergence of its two states (Bernoulli), e its binary cross-entropy.
 
     Args:
         temperature: of the divergence k; the released P-CD code uses 4.5.
@@ -40,6 +44,7 @@ class Distillation(Method):
     """
 
     needs_teacher = True
+    answers_images = True
     temperature: float = 4.5
     alpha: float | None = None
     class_reduction: ClassReduction = "sum"
@@ -56,7 +61,7 @@ class Distillation(Method):
 
         Args:
             student_logits: (B, K, *S).
-            batch: its `label` (B, *S) is used.
+            batch: its `label` (B, *S) is used; of the logits' shape for labels that exclude nothing.
             teacher_logits: (B, K, *S).
 
         Raises:
@@ -65,10 +70,17 @@ class Distillation(Method):
         """
         teacher = require_teacher(student_logits, teacher_logits)
         valid = batch["label"] != IGNORE_INDEX
-        ce = partial_cross_entropy(student_logits, batch["label"])
-        divergence = kl_divergence(
-            student_logits, teacher, temperature=self.temperature, class_reduction=self.class_reduction
-        )
+        ce = label_loss_of(student_logits, batch["label"])
+        divergence = self._divergence(student_logits, teacher, several=valid.ndim == student_logits.ndim)
         kd = masked_mean(divergence, divergence.new_ones(()), valid)
         kd_weight, ce_weight = self._weights
         return {"loss": kd_weight * kd + ce_weight * ce, "kd": kd.detach(), "ce": ce.detach()}
+
+    def _divergence(self, student: Tensor, teacher: Tensor, *, several: bool) -> Tensor:
+        """The divergence of each pixel (B, *S), or of each of `several` labels (B, K, *S)."""
+        if not several:
+            return kl_divergence(
+                student, teacher, temperature=self.temperature, class_reduction=self.class_reduction
+            )
+        states = bernoulli_kl(student, teacher, temperature=self.temperature, label_reduction="none")
+        return states / 2 if self.class_reduction == "mean" else states

@@ -35,6 +35,8 @@ class ModelSpec:
         size: size of the images that the network was trained on; empty when unknown.
         form: how networks of this kind are arranged: "single", "dual_decoder", "mean_teacher" or "twin", see
             `models.forms`.
+        task: what its logits speak of: "segmentation" (each pixel), "classification" (one class for the
+            image) or "multi_label" (labels that do not exclude each other).
 
     Example:
         >>> spec = ModelSpec("pcd/unet", num_classes=3, options={"width": 4})
@@ -50,6 +52,7 @@ class ModelSpec:
     class_names: tuple[str, ...] = ()
     size: tuple[int, ...] = ()
     form: str = "single"
+    task: str = "segmentation"
 
     def build(self) -> nn.Module:
         """The network, or the networks of its form, with random weights.
@@ -78,7 +81,7 @@ class ModelSpec:
             spec = cls(**given)
         except (AttributeError, TypeError) as error:
             raise RunError("this does not describe a network: at least its name is needed") from error
-        named = isinstance(spec.name, str) and isinstance(spec.form, str)
+        named = all(isinstance(text, str) for text in (spec.name, spec.form, spec.task))
         if not named or not isinstance(spec.options, Mapping):
             raise RunError("this does not describe a network: its name is text and its options are named")
         return spec

@@ -85,7 +85,10 @@ def write_comparison(
 
 @dataclass(frozen=True)
 class SetSection:
-    """What the page shows of one set of cases: `words` names it, the rest is drawn from its comparison."""
+    """What the page shows of one set of cases: `words` names it, the rest is drawn from its comparison.
+
+    `bootstrap` says whether rows were tested by bootstrap samples, and not case by case.
+    """
 
     name: str
     words: str
@@ -94,6 +97,7 @@ class SetSection:
     table: Table
     tests: Table | None
     pictures: tuple[Picture, ...]
+    bootstrap: bool
 
 
 def _on_set(name: str, comparison: Comparison, runs: Sequence[ComparedRun], where: str = "") -> SetSection:
@@ -106,6 +110,7 @@ def _on_set(name: str, comparison: Comparison, runs: Sequence[ComparedRun], wher
         table=score_table(comparison, runs),
         tests=tests_table(comparison),
         pictures=tuple(_pictures(comparison, where)),
+        bootstrap=comparison.method == "bootstrap",
     )
 
 

@@ -87,13 +87,14 @@ def tests_table(comparison: Comparison) -> Table | None:
     """One line a paired test, or None when there is none."""
     if not comparison.tests:
         return None
+    test = "bootstrap test" if comparison.method == "bootstrap" else "Wilcoxon signed-rank test"
     columns = (
         Column("Row"),
         Column("Against"),
         Column("Metric"),
         Column("Difference", "mean of row minus other, on the same cases", numeric=True),
-        Column("Holm p", "Wilcoxon signed-rank test, adjusted for all tests of this metric", numeric=True),
-        Column("p", "Wilcoxon signed-rank test, two-sided, not adjusted", numeric=True),
+        Column("Holm p", f"{test}, adjusted for all tests of this metric", numeric=True),
+        Column("p", f"{test}, two-sided, not adjusted", numeric=True),
         Column("Effect size", "rank-biserial correlation, −1 to 1", numeric=True),
         Column("Cases", "pairs of scores", numeric=True),
         Column("Reading"),

@@ -7,9 +7,10 @@ from typing import Any
 
 from meddistill.report.numbers import compact, number
 from meddistill.report.reading import History, to_number
-from meddistill.report.svg import DASHES, INK, MUTED, SERIES, Drawing, Picture, drawing
+from meddistill.report.svg import DASHES, INK, MUTED, NARROW, SERIES, Drawing, Picture, drawing
 
 Points = list[tuple[float, float]]
+SELECTION_COLUMNS = {"selection_dice": "Dice", "selection_auroc": "AUROC"}
 PACING_COLUMNS = {
     "threshold": "threshold",
     "cpl_threshold": "soft-weight threshold (cpl)",
@@ -49,22 +50,24 @@ def loss_curves(history: History, best_epoch: float | None = None) -> Picture | 
 
 
 def selection_curve(history: History, best_epoch: float | None = None) -> Picture | None:
-    """Dice on the selection split by epoch, with the chosen epoch marked."""
-    points = curve(history, "selection_dice")
-    if not points:
+    """The score on the selection split by epoch, with the chosen epoch marked."""
+    known = {name: points for name in SELECTION_COLUMNS if (points := curve(history, name))}
+    if not known:
         return None
+    (column, points), *_ = known.items()
+    name = SELECTION_COLUMNS[column]
     chosen = next((point for point in points if point[0] == best_epoch), None)
     with drawing(2.9) as canvas:
-        axes = _epoch_axes(canvas, ylabel="Dice on the selection split")
+        axes = _epoch_axes(canvas, ylabel=f"{name} on the selection split")
         axes.plot(*zip(*points, strict=True), color=SERIES[0], marker="o" if len(points) < 3 else "")
         axes.set_ylim(*_room([y for _, y in points]))
         _mark_epoch(axes, best_epoch)
         if chosen:
             axes.plot(*chosen, marker="o", markersize=7, color=SERIES[1], linestyle="none")
-    alt = f"Selection Dice starts at {number(points[0][1])} and ends at {number(points[-1][1])}."
+    alt = f"Selection {name} starts at {number(points[0][1])} and ends at {number(points[-1][1])}."
     if chosen:
         alt += f" Epoch {chosen[0]:.0f} was chosen, with {number(chosen[1])}."
-    return canvas.picture("Selection Dice and the chosen epoch", alt)
+    return canvas.picture(f"Selection {name} and the chosen epoch", alt)
 
 
 def pacing_curve(history: History) -> Picture | None:
@@ -109,6 +112,42 @@ def dice_by_case(scores: Sequence[Mapping[str, str]], where: str = "") -> Pictur
     title = f"Dice of every case, {where}" if where else "Dice of every case"
     words = f"Dots are cases, bars are medians. {'; '.join(parts)}."
     return canvas.picture(title, f"{where}: {words}" if where else words)
+
+
+def class_curves(summary: Mapping[str, Any], most: int) -> Picture | None:
+    """The ROC curves of at most `most` classes, the rarest where there are more; two classes share one.
+
+    Args:
+        summary: `roc` and `classes` of `summarise_answers`.
+        most: how many curves to draw.
+    """
+    known = {name: curve for name, curve in (summary.get("roc") or {}).items() if curve}
+    classes = summary.get("classes") or {}
+    if len(known) == 2 and summary.get("task") == "classification":
+        known.pop(next(iter(known)))  # the other one is its mirror image
+    images = {name: (classes.get(name) or {}).get("counts", {}).get("label", 0) for name in known}
+    shown = [name for name in known if name in sorted(images, key=lambda name: images[name])[:most]]
+    if not shown:
+        return None
+    with drawing(3.6, NARROW) as canvas:
+        axes = canvas.axes(xlabel="1 − specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1.01))
+        lines = {name: _roc_points(known[name]) for name in shown}
+        _draw_lines(axes, lines)
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 2)))
+        axes.set_aspect("equal")
+        _legend(canvas.figure, axes)
+    areas = [f"{name} {_area(classes.get(name))}" for name in shown]
+    left = f"; {len(known) - len(shown)} more are not drawn" if len(known) > len(shown) else ""
+    return canvas.picture("ROC curves", f"Area under the curve: {', '.join(areas)}{left}.")
+
+
+def _roc_points(curve: Mapping[str, Any]) -> Points:
+    return list(zip(curve["false_positive_rate"], curve["true_positive_rate"], strict=True))
+
+
+def _area(part: Any) -> str:
+    estimate = ((part or {}).get("metrics") or {}).get("auroc") or {}
+    return number(estimate.get("mean"))
 
 
 def lines_span(lines: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from meddistill.files import write_text
 from meddistill.report import figures
+from meddistill.report.answers import answers_view
 from meddistill.report.excluded import exclusion_view
 from meddistill.report.numbers import (
     ABSENT,
@@ -23,7 +24,7 @@ from meddistill.report.numbers import (
 from meddistill.report.overlays import case_views, legend
 from meddistill.report.reading import RunContent, read_run, to_number
 from meddistill.report.reliability import reliability
-from meddistill.report.sets import branch_rows, class_rows, metric_rows, set_view, unit_of
+from meddistill.report.sets import answers_noun, branch_rows, class_rows, metric_rows, set_view, unit_of
 from meddistill.report.stored import stored_pairs
 from meddistill.report.svg import Picture
 from meddistill.report.tables import case_table, history_table, settings
@@ -38,7 +39,8 @@ from meddistill.report.verdict import (
 )
 from meddistill.training.run_folder import RunFolder
 
-_CARD_METRICS = ("dice", "iou", "hd95", "ece")
+_CARD_METRICS = ("auroc", "balanced_accuracy", "accuracy", "dice", "iou", "hd95", "ece")
+_TEACHER_SCORES = {"mean_dice": "Dice", "accuracy": "accuracy", "mean_auroc": "AUROC"}
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def run_page(content: RunContent) -> str:
         metrics=metric_rows(content.summary, unit_of(content.summary)),
         classes=class_rows(content.summary),
         branches=branch_rows(content.summary),
+        answers=answers_view(content.summary, content.wrong, set_words(content.scored)),
+        noun=answers_noun(content.summary).removesuffix("s"),
         dice_picture=figures.dice_by_case(content.scores),
         curves=_curves(content),
         exclusion=exclusion_view(content.exclusion, content.environment),
@@ -151,10 +155,14 @@ def _metric_card(name: str, estimate: Mapping[str, Any], unit: str) -> Card:
 
 
 def _teacher_card(teacher: Mapping[str, Any]) -> list[Card]:
-    """The teacher's Dice, which was taken before training and not on the test split."""
-    dice = to_number(teacher.get("mean_dice"))
+    """The teacher's score, which was taken before training and not on the test split."""
     where = " ".join(str(teacher[key]) for key in ("cases", "split") if teacher.get(key))
-    return [] if dice is None else [Card("Teacher’s Dice", score(dice, "dice"), f"on {where} cases".strip())]
+    note = f"on {where} cases".strip()
+    return [
+        Card(f"Teacher’s {label}", score(teacher[key], "dice"), note)
+        for key, label in _TEACHER_SCORES.items()
+        if to_number(teacher.get(key)) is not None
+    ]
 
 
 def _compression(model: Mapping[str, Any]) -> str:
@@ -197,7 +205,8 @@ def _reliability(content: RunContent) -> list[Picture]:
         (known.get("bins_before"), "Teacher, before calibration", known.get("ece_before")),
         (known.get("bins_after"), "Teacher, after calibration", known.get("ece_after")),
     )
-    pictures = [reliability(mapping(bins), who, ece) for bins, who, ece in drawn]
+    noun = answers_noun(content.summary)
+    pictures = [reliability(mapping(bins), who, ece, noun) for bins, who, ece in drawn]
     return [picture for picture in pictures if picture]
 
 

@@ -72,12 +72,14 @@ class SetContent:
         summary: the parsed mapping.
         scores: rows of the per-case table, as text.
         gallery: the cases to show, or None.
+        wrong: file of the worst errors of answers about whole images, or None.
     """
 
     name: str
     summary: Mapping[str, Any] = field(default_factory=dict)
     scores: tuple[Mapping[str, str], ...] = ()
     gallery: Gallery | None = None
+    wrong: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class RunContent:
         history: columns of the training history.
         scores: rows of the per-case table, as text.
         gallery: the cases to show, or None.
+        wrong: file of the worst errors of answers about whole images, or None.
         scored: name of the set that `summary`, `scores` and `gallery` belong to: the first that is scored.
         others: the other sets that were scored or will be.
         missing: one sentence for each part that is not there.
@@ -111,6 +114,7 @@ class RunContent:
     history: History = field(default_factory=dict)
     scores: tuple[Mapping[str, str], ...] = ()
     gallery: Gallery | None = None
+    wrong: Path | None = None
     scored: str = "test"
     others: tuple[SetContent, ...] = ()
     missing: tuple[str, ...] = ()
@@ -145,11 +149,18 @@ def read_run(run: RunFolder) -> RunContent:
         return empty
 
     def scored(name: str) -> SetContent:
+        empty: Mapping[str, Any] = {}
+        summary = part(run.summary(name), _json_mapping, empty, f"the {name} scores have not been taken")
+        of_images = bool(summary.get("task"))
+        maps = (
+            None if of_images else part(run.gallery(name), _gallery, None, "there are no pictures of cases")
+        )
         return SetContent(
             name,
-            summary=part(run.summary(name), _json_mapping, {}, f"the {name} scores have not been taken"),
+            summary=summary,
             scores=part(run.scores(name), _rows, (), "there is no table of cases"),
-            gallery=part(run.gallery(name), _gallery, None, "there are no pictures of cases"),
+            gallery=maps,
+            wrong=run.gallery(name) if of_images and run.gallery(name).is_file() else None,
         )
 
     content = RunContent(
@@ -171,6 +182,7 @@ def read_run(run: RunFolder) -> RunContent:
         summary=first.summary,
         scores=first.scores,
         gallery=first.gallery,
+        wrong=first.wrong,
         scored=first.name,
         others=tuple(others),
         missing=tuple(dict.fromkeys(missing)),

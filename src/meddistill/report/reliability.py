@@ -10,13 +10,14 @@ from meddistill.report.reading import to_number
 from meddistill.report.svg import INK, MUTED, NARROW, SERIES, Picture, drawing
 
 
-def reliability(bins: Mapping[str, Any], who: str, ece: Any = None) -> Picture | None:
-    """Accuracy against confidence by bin, with the share of pixels in each bin beneath.
+def reliability(bins: Mapping[str, Any], who: str, ece: Any = None, noun: str = "pixels") -> Picture | None:
+    """Accuracy against confidence by bin, with the share of pixels (or answers) in each bin beneath.
 
     Args:
         bins: `count`, `accuracy` and `confidence`, one value a bin; empty bins are left out.
         who: whose probabilities these are.
         ece: their expected calibration error, if known.
+        noun: what was counted.
 
     Returns:
         The drawing, or None when no bin holds a pixel.
@@ -31,11 +32,11 @@ def reliability(bins: Mapping[str, Any], who: str, ece: Any = None) -> Picture |
         total = sum(count for count, _, _ in rows)
         centres = [_centre(confidence, edges) for _, _, confidence in rows]
         lower.bar(centres, [c / total for c, _, _ in rows], width=0.9 / edges, color=MUTED)
-        lower.set(xlabel="confidence", ylabel="share of\npixels", xlim=(0, 1), ylim=(0, None))
+        lower.set(xlabel="confidence", ylabel=f"share of\n{noun}", xlim=(0, 1), ylim=(0, None))
     over = sum(count * (confidence - accuracy) for count, accuracy, confidence in rows) / total
     leaning = "over-confident" if over > 0 else "under-confident"
-    known = f"ECE over all pixels {number(ece, 4)}; " if to_number(ece) is not None else ""
-    alt = f"{who}: {known}{leaning} by {number(abs(over), 3)} on average, {number(total, 0)} pixels."
+    known = f"ECE over all {noun} {number(ece, 4)}; " if to_number(ece) is not None else ""
+    alt = f"{who}: {known}{leaning} by {number(abs(over), 3)} on average, {number(total, 0)} {noun}."
     return canvas.picture(who, alt)
 
 

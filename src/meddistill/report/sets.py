@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meddistill.report import figures
+from meddistill.report.answers import AnswersView, answers_view
 from meddistill.report.numbers import interval, metric, metric_label, number, score, set_words
 from meddistill.report.overlays import CaseView, case_views, legend
 from meddistill.report.reading import SetContent
@@ -42,6 +43,7 @@ class SetView:
     shows_uncertainty: bool
     table: Table | None
     counts: list[str]
+    answers: AnswersView | None
 
 
 def set_view(content: SetContent, class_names: Sequence[str]) -> SetView:
@@ -53,9 +55,11 @@ def set_view(content: SetContent, class_names: Sequence[str]) -> SetView:
     """
     summary, gallery, words = content.summary, content.gallery, set_words(content.name)
     ece = mapping(summary.get("dataset")).get("ece")
+    answers = answers_view(summary, content.wrong, words)
     drawn = (
+        *(answers.pictures if answers else ()),
         figures.dice_by_case(content.scores, words),
-        reliability(mapping(summary.get("reliability")), f"Student, {words}", ece),
+        reliability(mapping(summary.get("reliability")), f"Student, {words}", ece, answers_noun(summary)),
     )
     return SetView(
         name=content.name,
@@ -69,6 +73,7 @@ def set_view(content: SetContent, class_names: Sequence[str]) -> SetView:
         shows_uncertainty=gallery is not None and gallery.uncertainty is not None,
         table=case_table(content.scores),
         counts=count_sentences(mapping(summary.get("counts"))),
+        answers=answers,
     )
 
 
@@ -90,8 +95,8 @@ def metric_rows(summary: Mapping[str, Any], unit: str) -> list[MetricRow]:
 
 
 def class_rows(summary: Mapping[str, Any]) -> dict[str, list[MetricRow]]:
-    """The metrics of each class, where there are several."""
-    classes = mapping(summary.get("classes"))
+    """The metrics of each class, where there are several; of whole images they have a table of their own."""
+    classes = {} if summary.get("task") else mapping(summary.get("classes"))
     unit = unit_of(summary)
     return {name: metric_rows(mapping(part), unit) for name, part in classes.items() if len(classes) > 1}
 
@@ -100,6 +105,11 @@ def branch_rows(summary: Mapping[str, Any]) -> dict[str, list[MetricRow]]:
     """The metrics of the student's other branches."""
     unit = unit_of(summary)
     return {name: metric_rows(mapping(part), unit) for name, part in mapping(summary.get("branches")).items()}
+
+
+def answers_noun(summary: Mapping[str, Any]) -> str:
+    """What confidence is of: the pixels of maps, or answers about whole images."""
+    return "answers" if summary.get("task") else "pixels"
 
 
 def unit_of(summary: Mapping[str, Any]) -> str:

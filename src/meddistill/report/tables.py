@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meddistill.report.numbers import METRICS, compact, metric, metric_label, score
+from meddistill.report.numbers import METRICS, compact, metric, metric_label, number, score
 from meddistill.report.reading import History, to_number
 
 STATES = {
@@ -112,12 +112,18 @@ def _listed(values: Sequence[Any]) -> str:
 def _case_column(name: str, unit: str) -> Column:
     if name in METRICS:
         return Column(metric_label(name, unit), metric(name).explanation, numeric=True)
+    if name.startswith("p_"):
+        return Column(f"p({name.removeprefix('p_')})", "probability that the student gives it", numeric=True)
+    if name.startswith("y_"):
+        return Column(name.removeprefix("y_"), "1 where the label holds", numeric=True)
     return Column(name.replace("_", " ").capitalize())
 
 
 def _case_cell(name: str, text: str) -> Cell:
     if name in METRICS:
         return Cell(score(text, name), to_number(text))
+    if name.startswith("p_"):
+        return Cell(number(text), to_number(text))
     if name == "state":
         return Cell(STATES.get(text, text), text, text)
     return Cell(text, text)

@@ -63,14 +63,15 @@ def verdict(content: RunContent) -> str:
     teacher = teacher_name(content)
     taught = f"taught by {teacher}" if teacher else "trained"
     who = f"The student {student_name(content)}{_start(content)}, {taught} with {method_name(content)},"
-    dice = mapping(mapping(content.summary.get("metrics")).get("dice"))
-    if to_number(dice.get("mean")) is None:
+    name, article = ("auroc", "an AUROC") if content.summary.get("task") else ("dice", "a mean Dice")
+    found = mapping(mapping(content.summary.get("metrics")).get(name))
+    if to_number(found.get("mean")) is None:
         return f"{who} has no {content.scored} scores yet."
-    range_ = interval(dice, "dice")
+    range_ = interval(found, name)
     spread = "" if range_ == ABSENT else f" (95 % CI {range_})"
     return (
-        f"{who} reaches a mean Dice of {score(dice['mean'], 'dice')}{spread}"
-        f"{_cases(content.summary, dice, content.scored)}."
+        f"{who} reaches {article} of {score(found['mean'], name)}{spread}"
+        f"{_cases(content.summary, found, content.scored)}."
     )
 
 
@@ -96,6 +97,13 @@ def count_sentences(counts: Mapping[str, Any]) -> list[str]:
         >>> count_sentences({"cases": 9, "missed": 1, "both_empty": 2, "false_alarm": 0})
         ['1 missed', '0 false alarms', '2 empty in truth and prediction']
     """
+    wrong, unknown, absent = (to_number(counts.get(key)) for key in ("wrong", "unlabelled", "absent_classes"))
+    if wrong is not None:
+        return [
+            f"{wrong:.0f} wrong",
+            *([f"{unknown:.0f} without a label"] if unknown else []),
+            *([f"{absent:.0f} class{'' if absent == 1 else 'es'} without an image"] if absent else []),
+        ]
     missed, alarms, empty = (to_number(counts.get(key)) for key in ("missed", "false_alarm", "both_empty"))
     sentences = []
     if missed is not None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from meddistill.data.case import IGNORE_INDEX
 from meddistill.errors import DataError, TeacherError
 from meddistill.teachers.check import LIKELY_CAUSES, DiceTally, TeacherCheck, per_class
+from meddistill.teachers.labels import LabelCheck, LabelTally
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,12 @@ class AccuracyTally:
         return check
 
 
+Check = TeacherCheck | AccuracyCheck | LabelCheck
+"""Scores of a teacher of any task."""
+
+
 class ScoreTally:
-    """Dice or accuracy, batch by batch, as the logits ask for it.
+    """Dice, accuracy or AUROC, batch by batch, as logits and labels ask for it.
 
     Args:
         num_classes: K, background included.
@@ -146,21 +151,26 @@ class ScoreTally:
     """
 
     def __init__(self, num_classes: int) -> None:
-        self._tally: DiceTally | AccuracyTally = DiceTally(num_classes)
+        self._tally: DiceTally | AccuracyTally | LabelTally = DiceTally(num_classes)
 
     def update(self, logits: Tensor, label: Tensor) -> None:
         """Score a batch of logits (B, K, *S) against labels (B, *S); unknown labels do not count.
+
+        Logits (B, K) answer once per image: about its class where labels are (B,), about labels that do not
+        exclude each other where they are (B, K).
 
         Raises:
             DataError: the labels do not fit the logits.
         """
         if logits.ndim == 2 and isinstance(self._tally, DiceTally):
-            self._tally = AccuracyTally(self._tally.num_classes)
-        self._tally.update(logits.argmax(dim=1), label)
+            kind = LabelTally if label.ndim == 2 else AccuracyTally
+            self._tally = kind(self._tally.num_classes)
+        if isinstance(self._tally, LabelTally):
+            self._tally.update(logits, label)
+        else:
+            self._tally.update(logits.argmax(dim=1), label)
 
-    def result(
-        self, name: str, *, floor: float | None = None, class_names: Sequence[str] = ()
-    ) -> TeacherCheck | AccuracyCheck:
+    def result(self, name: str, *, floor: float | None = None, class_names: Sequence[str] = ()) -> Check:
         """The scores so far.
 
         Raises:

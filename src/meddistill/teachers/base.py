@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from meddistill.errors import ConfigError, TeacherError
-from meddistill.teachers.accuracy import AccuracyCheck, ScoreTally
-from meddistill.teachers.check import TeacherCheck
+from meddistill.teachers.accuracy import Check, ScoreTally
 from meddistill.teachers.fingerprint import json_digest
 
 UNKNOWN = -1e4
@@ -146,13 +145,15 @@ class BaseTeacher(nn.Module, ABC):
 
     def check(
         self, batches: Iterable[Mapping[str, Any]], *, num_classes: int, floor: float | None = None
-    ) -> TeacherCheck | AccuracyCheck:
+    ) -> Check:
         """Score the teacher on labelled data before anybody learns from it.
 
-        By mean foreground Dice, or by accuracy where it answers once per image.
+        By mean foreground Dice, or by accuracy where it answers once per image, or by mean AUROC where that
+        is about labels that do not exclude each other.
 
         Args:
-            batches: mappings with `image` (B, C, *S) and `label` (B, *S), or (B,) for one answer per image.
+            batches: mappings with `image` (B, C, *S) and `label` (B, *S), or for one answer per image (B,),
+                or (B, K) with 0 and 1.
             num_classes: K of the data, background included.
             floor: score below which the teacher is refused; None refuses none.
 

@@ -82,7 +82,8 @@ def fit_temperature(batches: Batches, *, criterion: Criterion = "nll") -> Calibr
 
     Args:
         batches: called once for each pass; returns (logits (B, K, *S), labels (B, *S)) batches. Pixels of
-            `IGNORE_INDEX` do not count.
+            `IGNORE_INDEX` do not count. Labels (B, K) with 0 and 1 do not exclude each other: each counts as
+            a pixel with two classes, whose logits are 0 and its own.
         criterion: `nll` (negative log-likelihood, a proper score) or `ece` (expected calibration error of the
             whole set, 10 bins). The result is never worse by it than temperature 1.
 
@@ -190,6 +191,8 @@ def _pixels(batches: Batches) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """
     seen = 0
     for logits, labels in batches():
+        if labels.ndim == logits.ndim == 2:
+            logits = torch.stack([torch.zeros_like(logits), logits], dim=1)
         _check_shapes(logits, labels)
         labels = labels.to(logits.device)
         known = (labels != IGNORE_INDEX).flatten()

@@ -10,10 +10,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from meddistill.errors import TeacherError
-from meddistill.teachers.accuracy import AccuracyCheck, ScoreTally
+from meddistill.errors import ConfigError, TeacherError
+from meddistill.teachers.accuracy import Check, ScoreTally
 from meddistill.teachers.base import BaseTeacher
-from meddistill.teachers.check import TeacherCheck
 from meddistill.teachers.fingerprint import json_digest
 from meddistill.teachers.joining import (
     CONFIDENCE,
@@ -38,6 +37,7 @@ class Ensemble(BaseTeacher):
         weights: None for equal ones, one number for each member, or for each member one for each class.
             They are normalised. "confidence" weighs each member anew in each case, by how sure it is of it,
             see `meddistill.teachers.joining`.
+        independent: the classes are labels that do not exclude each other, each joined by itself.
         name: what to call it; made of the members' names by default.
 
     Attributes:
@@ -47,7 +47,7 @@ class Ensemble(BaseTeacher):
     Raises:
         TeacherError: no member, other numbers of classes, a class that nobody knows, or weights that do not
             fit.
-        ConfigError: an unknown combination.
+        ConfigError: an unknown combination, or confidence in labels that do not exclude each other.
 
     Example:
         >>> from meddistill.teachers import Teacher
@@ -62,16 +62,23 @@ class Ensemble(BaseTeacher):
         *,
         combine: Combination = "probabilities",
         weights: GivenWeights = None,
+        independent: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__()
         self.member_names = _numbered([member.name for member in members])
         self.name = name or f"ensemble of {', '.join(self.member_names)}"
-        _check_classes(self.name, self.member_names, members)
+        if independent and weights == CONFIDENCE:
+            raise ConfigError(
+                "teacher.weights: confidence compares classes that exclude each other; of several labels "
+                "give uniform, validation or validation_per_class"
+            )
+        _check_classes(self.name, self.member_names, members, independent=independent)
         self.num_classes = members[0].num_classes
         self.class_names = _class_names(members)
         self.combine = combine
-        self._join = join_function(combine)
+        self.independent = independent
+        self._join = join_function(combine, independent=independent)
         known = torch.tensor([member.known for member in members])
         self._complete = bool(known.all())
         self.register_buffer("known_table", known, persistent=False)
@@ -141,17 +148,16 @@ class Ensemble(BaseTeacher):
         for member in self.teachers:
             member.check_channels(given)
 
-    def fit_weights(
-        self, batches: Iterable[Mapping[str, Any]], *, per_class: bool = False
-    ) -> list[TeacherCheck | AccuracyCheck]:
+    def fit_weights(self, batches: Iterable[Mapping[str, Any]], *, per_class: bool = False) -> list[Check]:
         """Weigh the members by their scores on labelled data, in one pass, and return the scores.
 
         The weight is the mean Dice over the foreground classes that the member knows, or its accuracy on the
-        images of such classes. With `per_class` it is the Dice (recall) of the class itself, and the former
-        for the background and for classes that do not occur.
+        images of such classes, or its mean AUROC of labels that do not exclude each other. With `per_class`
+        it is the Dice (recall, AUROC) of the class itself, and the former for the background and for classes
+        that do not occur.
 
         Args:
-            batches: mappings with `image` (B, C, *S) and `label` (B, *S) or (B,).
+            batches: mappings with `image` (B, C, *S) and `label` (B, *S), (B,) or (B, K).
             per_class: fit a weight for each member and class instead of one for each member.
 
         Raises:
@@ -193,6 +199,7 @@ class Ensemble(BaseTeacher):
             "combine": self.combine,
             "weights": self._shown_weights(),
             "members": [member.preprocessing() for member in self.teachers],
+            **({"independent": True} if self.independent else {}),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -216,7 +223,7 @@ class Ensemble(BaseTeacher):
         table: list[list[float]] = self.get_buffer("weights").tolist()
         return CONFIDENCE if self.given_weights == CONFIDENCE else table
 
-    def _score_members(self, batches: Iterable[Mapping[str, Any]]) -> list[TeacherCheck | AccuracyCheck]:
+    def _score_members(self, batches: Iterable[Mapping[str, Any]]) -> list[Check]:
         tallies = [ScoreTally(self.num_classes) for _ in self.members]
         for batch in batches:
             image, label = batch["image"].to(self.device), batch["label"].to(self.device)
@@ -238,7 +245,9 @@ def _numbered(names: Sequence[str]) -> list[str]:
     return numbered
 
 
-def _check_classes(name: str, member_names: Sequence[str], members: Sequence[BaseTeacher]) -> None:
+def _check_classes(
+    name: str, member_names: Sequence[str], members: Sequence[BaseTeacher], *, independent: bool
+) -> None:
     if not members:
         raise TeacherError("an ensemble needs at least one member")
     for member_name, member in zip(member_names, members, strict=True):
@@ -248,7 +257,7 @@ def _check_classes(name: str, member_names: Sequence[str], members: Sequence[Bas
                 f"{member_name!r} with {member.num_classes}; give class_map with one entry for each class of "
                 "the data"
             )
-        if not member.known[0]:
+        if not member.known[0] and not independent:
             raise TeacherError(
                 f"teacher {name!r}: {member_name!r} does not know the background, class 0, by which "
                 f"different label sets are joined; give it the network's class in class_map"
@@ -269,7 +278,7 @@ def _class_names(members: Sequence[BaseTeacher]) -> tuple[str, ...]:
     return found if len(found) == len(names) else ()
 
 
-def _overall(check: TeacherCheck | AccuracyCheck, known: Sequence[bool]) -> float:
+def _overall(check: Check, known: Sequence[bool]) -> float:
     """The score of one member over the classes that it knows."""
     score = check.score_over(known)
     if math.isnan(score):
@@ -281,7 +290,7 @@ def _overall(check: TeacherCheck | AccuracyCheck, known: Sequence[bool]) -> floa
 
 
 def _column(
-    checks: Sequence[TeacherCheck | AccuracyCheck],
+    checks: Sequence[Check],
     overall: Sequence[float],
     known: Sequence[bool],
     k: int | None,

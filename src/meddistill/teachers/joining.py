@@ -17,6 +17,9 @@ Weights may also differ from case to case (w_ibk), as with the members' confiden
   case b and K_i the number of classes that member i knows. A member that is sure has 1, one that takes all
   its classes for equally likely 0; where all members have 0, they weigh the same.
 
+- The classes are labels that do not exclude each other. Each is joined by itself, over the members that know
+  it: `probabilities`: p_k = sum_i w_ik sigmoid(z_ik); `logits`: z_k = sum_i w_ik z_ik.
+
 All of it is computed on logarithms, so that a member that is sure (p = 0 in float32) leaves the result
 finite.
 """
@@ -44,14 +47,20 @@ GivenWeights = Weights | Literal["confidence"] | None
 """What an ensemble takes as weights; None for equal ones."""
 
 
-def join_function(name: str) -> Join:
+def join_function(name: str, *, independent: bool = False) -> Join:
     """The function that joins logits as `name` says.
+
+    Args:
+        name: a `Combination`.
+        independent: the classes are labels that do not exclude each other.
 
     Raises:
         ConfigError: it is no `Combination`.
     """
     if name not in get_args(Combination):
         raise ConfigError(unknown_name("teacher.combine", name, get_args(Combination)))
+    if independent:
+        return join_label_probabilities if name == "probabilities" else join_label_logits
     return join_probabilities if name == "probabilities" else join_logits
 
 
@@ -92,6 +101,46 @@ def join_logits(logits: Tensor, weights: Tensor, known: Tensor | None = None) ->
     """
     if known is not None:
         logits = (logits - logits[:, :, :1]).where(_spread(known, logits), 0.0)
+    return (_spread(weights, logits) * logits).sum(dim=0)
+
+
+def join_label_probabilities(
+    logits: Tensor,
+    weights: Tensor,
+    known: Tensor | None = None,  # noqa: ARG001 - the signature of all joins
+) -> Tensor:
+    """The log-odds of the weighted mean of the probabilities of each label.
+
+    Args:
+        logits: (M, B, L, *S), minus infinity for the labels that a member does not know.
+        weights: (M, L), 0 for those; each label adds up to 1.
+        known: not needed.
+
+    Example:
+        >>> logits = torch.tensor([[[0.9, 0.2]], [[0.5, 0.4]]]).logit()
+        >>> join_label_probabilities(logits, torch.full((2, 2), 0.5)).sigmoid()
+        tensor([[0.7000, 0.3000]])
+    """
+    log_weights = _spread(weights, logits).log()
+    holds, fails = (torch.nn.functional.logsigmoid(z) for z in (logits, -logits))
+    joined: Tensor = (log_weights + holds).logsumexp(dim=0) - (log_weights + fails).logsumexp(dim=0)
+    return joined
+
+
+def join_label_logits(logits: Tensor, weights: Tensor, known: Tensor | None = None) -> Tensor:
+    """The weighted mean of the logits of each label.
+
+    Args:
+        logits: (M, B, L, *S), minus infinity for the labels that a member does not know.
+        weights: (M, L), 0 for those; each label adds up to 1.
+        known: (M, L), true where a member knows a label; None when each knows all.
+
+    Example:
+        >>> join_label_logits(torch.tensor([[[0.0, 2.0]], [[1.0, 4.0]]]), torch.full((2, 2), 0.5))
+        tensor([[0.5000, 3.0000]])
+    """
+    if known is not None:
+        logits = logits.where(_spread(known, logits), 0.0)
     return (_spread(weights, logits) * logits).sum(dim=0)
 
 

@@ -49,16 +49,17 @@ class Layout(Protocol):
         ...
 
 
-def choose_layout(num_classes: int, top_k: int | None = None) -> Layout:
+def choose_layout(num_classes: int, top_k: int | None = None, *, independent: bool = False) -> Layout:
     """The layout for `num_classes` classes.
 
     Args:
         num_classes: K, 2 or more.
         top_k: keep the likeliest `top_k` classes of each pixel; None keeps all, or `MANY_KEPT` where there
             are more than `MANY_CLASSES`.
+        independent: the classes are labels that do not exclude each other; all are kept.
 
     Raises:
-        ConfigError: `top_k` is below 1 or above K.
+        ConfigError: `top_k` is below 1 or above K, or given for such labels.
 
     Example:
         >>> choose_layout(2), choose_layout(4), choose_layout(104)
@@ -66,10 +67,41 @@ def choose_layout(num_classes: int, top_k: int | None = None) -> Layout:
     """
     if top_k is not None and not 1 <= top_k <= num_classes:
         raise ConfigError(f"teacher.top_k is {top_k}; give 1 to {num_classes}, or null for the default")
+    if independent:
+        if top_k is not None:
+            raise ConfigError("teacher.top_k keeps the likeliest classes, but these are labels; leave it out")
+        return Labels(num_classes)
     kept = top_k or (MANY_KEPT if num_classes > MANY_CLASSES else num_classes)
     if kept < num_classes:
         return Likeliest(num_classes, kept)
     return Odds() if num_classes == 2 else Relative(num_classes)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels that do not exclude each other: the log-odds of each, which are its logit.
+
+    Example:
+        >>> Labels(2).pack(torch.tensor([[1.0, -4.0]]))[0]
+        tensor([[ 1., -4.]])
+    """
+
+    num_classes: int
+    ranks: ClassVar[int] = 0
+    growth: ClassVar[Growth] = "sigmoid"
+
+    @property
+    def channels(self) -> int:
+        """One for each label."""
+        return self.num_classes
+
+    def pack(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The logits as they are."""
+        return logits.float(), None
+
+    def unpack(self, values: Tensor, classes: Tensor | None) -> Tensor:  # noqa: ARG002 - part of the protocol
+        """The same numbers."""
+        return values
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ class Manifest:
         top_k: classes kept of each pixel, None for the default.
         batch_size: cases that the teacher sees together; its last bits can depend on that.
         views: the augmented views, or None when the images are as they are.
+        independent: the classes are labels that do not exclude each other.
         code: version of meddistill.
         version: of the files.
     """
@@ -68,6 +69,7 @@ class Manifest:
     top_k: int | None = None
     batch_size: int = 8
     views: Views | None = None
+    independent: bool = False
     code: str = __version__
     version: int = FORMAT
 
@@ -84,7 +86,7 @@ class Manifest:
     @property
     def layout(self) -> Layout:
         """Which numbers are stored."""
-        return choose_layout(len(self.classes), self.top_k)
+        return choose_layout(len(self.classes), self.top_k, independent=self.independent)
 
     @property
     def codes(self) -> Encoding:
@@ -98,8 +100,11 @@ class Manifest:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        """Plain values for JSON; `independent` only where it is true, so that other keys do not change."""
+        value: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if not self.independent:
+            del value["independent"]
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], origin: Path) -> Manifest:
@@ -114,7 +119,8 @@ class Manifest:
                 f"version {FORMAT}; delete it and annotate again"
             )
         try:
-            given = {field.name: value[field.name] for field in fields(cls)}
+            known = {"independent": False, **value}
+            given = {field.name: known[field.name] for field in fields(cls)}
             given["cases"] = tuple((str(case), str(digest)) for case, digest in given["cases"])
             given["classes"], given["size"] = tuple(given["classes"]), tuple(given["size"])
             given["views"] = Views(**given["views"]) if given["views"] else None
@@ -159,6 +165,7 @@ _PARTS = {
     "channels": "the images' channels",
     "interpolation": "the images' interpolation",
     "classes": "the classes",
+    "independent": "whether labels exclude each other",
     "views": "the augmented views",
     "encoding": "the encoding",
     "top_k": "top_k",

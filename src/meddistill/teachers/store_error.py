@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,12 +67,16 @@ def compare_with_live(
         cases: how many cases to compare.
     """
     chosen = [(images([number])[0], rows[number]) for number in _spread(len(rows), cases)]
+    probabilities = _sigmoid if store.manifest.independent else _softmax
     if store.manifest.views is not None:
-        return [_difference("views", _as_they_are(store, teacher, chosen))]
+        return [_difference("views", _as_they_are(store, teacher, chosen), probabilities)]
     changes = geometric_changes(PRESETS[augment])
     return [
-        _difference("none", _as_they_are(store, teacher, chosen)),
-        *(_difference(name, _changed(change, store, teacher, chosen)) for name, change in changes.items()),
+        _difference("none", _as_they_are(store, teacher, chosen), probabilities),
+        *(
+            _difference(name, _changed(change, store, teacher, chosen), probabilities)
+            for name, change in changes.items()
+        ),
     ]
 
 
@@ -139,23 +143,36 @@ Chosen = Sequence[tuple[Tensor, int]]
 def _as_they_are(store: TeacherStore, teacher: Network, chosen: Chosen) -> Outputs:
     for image, row in chosen:
         live = teacher(image[None]).cpu()
-        yield store.read([row])[0].flatten(1), live[0].flatten(1)
+        yield _by_pixel(store.read([row])[0]), _by_pixel(live[0])
 
 
 def _changed(change: Augmentation, store: TeacherStore, teacher: Network, chosen: Chosen) -> Outputs:
     for image, row in chosen:
-        label = torch.zeros(image.shape[1:], dtype=torch.long)
+        label = torch.zeros(store.manifest.size, dtype=torch.long)
         sample = Sample(image=image, label=label, teacher_logits=store.read([row])[0])
-        seen = JointTransform(change, dims=label.ndim)(sample, mixed_seed(row))
-        inside = seen["label"] != IGNORE_INDEX
+        seen = JointTransform(change, dims=image.ndim - 1)(sample, mixed_seed(row))
+        inside = (seen["label"] != IGNORE_INDEX).flatten()
         live = teacher(seen["image"][None]).cpu()
-        yield seen["teacher_logits"][:, inside], live[0][:, inside]
+        yield _by_pixel(seen["teacher_logits"])[:, inside], _by_pixel(live[0])[:, inside]
 
 
-def _difference(change: str, outputs: Outputs) -> Difference:
+def _by_pixel(logits: Tensor) -> Tensor:
+    """Logits (K, *S) as (K, N); those of a whole image have a single column."""
+    return logits.reshape(len(logits), -1)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    return logits.softmax(dim=0)
+
+
+def _sigmoid(logits: Tensor) -> Tensor:
+    return logits.sigmoid()
+
+
+def _difference(change: str, outputs: Outputs, probabilities: Callable[[Tensor], Tensor]) -> Difference:
     largest, total, numbers, cases = 0.0, 0.0, 0, 0
     for stored, live in outputs:
-        distance = (stored.softmax(dim=0) - live.softmax(dim=0)).abs()
+        distance = (probabilities(stored) - probabilities(live)).abs()
         largest = max([largest, *distance.flatten(1).amax(dim=1).tolist()]) if distance.numel() else largest
         total += float(distance.sum(dtype=torch.float64))
         numbers += distance.numel()

@@ -13,6 +13,7 @@ from meddistill.data.cache import CaseCache
 from meddistill.data.dataset import Transform, as_float
 from meddistill.data.sampler import Key
 from meddistill.data.seeding import mixed_seed
+from meddistill.data.task import task_of
 from meddistill.data.transforms import Sample
 from meddistill.teachers.base import BaseTeacher
 from meddistill.teachers.encoding import EncodingName
@@ -169,16 +170,19 @@ def manifest_for(
         batch_size: cases that the teacher sees together.
 
     Raises:
-        ConfigError: `top_k` is below 1 or above the number of classes.
+        ConfigError: `top_k` is below 1 or above the number of classes, or given for labels that do not
+            exclude each other.
     """
     cache, prints = images.caches[0], teacher.fingerprint()
-    choose_layout(len(cache.source.class_names), top_k)
+    task = task_of(cache.source)
+    independent = task == "multi_label"
+    choose_layout(len(cache.source.class_names), top_k, independent=independent)
     return Manifest(
         teacher=teacher.name,
         weights=prints["weights"],
         preprocessing=prints["preprocessing"],
         classes=tuple(cache.source.class_names),
-        size=cache.size,
+        size=cache.size if task == "segmentation" else (),
         channels=cache.source.in_channels,
         interpolation=cache.interpolation,
         cases=images.cases,
@@ -186,6 +190,7 @@ def manifest_for(
         top_k=top_k,
         batch_size=batch_size,
         views=images.views,
+        independent=independent,
     )
 
 

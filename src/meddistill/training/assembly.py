@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from meddistill.config import Recipe
 from meddistill.data.teacher_logits import TeacherLogits
+from meddistill.errors import ConfigError
 from meddistill.methods import Method, create_method
 from meddistill.models import ModelSpec
 from meddistill.teachers import BaseTeacher
@@ -81,6 +82,7 @@ class Assembly:
             self.teacher if live else None,
             recipe.training,
             num_classes=self.spec.num_classes,
+            task=self.data.task,
             seed=recipe.seed,
             frozen=() if self.start is None else self.start.frozen,
         )
@@ -126,6 +128,7 @@ def assemble(recipe: Recipe, data: TaskData | None = None, *, resumed: bool = Fa
     spec = student_spec(recipe, data)
     torch.manual_seed(recipe.seed)
     student = spec.build()
+    check_size(student, spec)
     start = start_student(recipe, spec, student, resumed=resumed)
     return Assembly(recipe, data, spec, student, method, teacher_for(recipe, method, spec), start)
 
@@ -141,4 +144,19 @@ def student_spec(recipe: Recipe, data: TaskData) -> ModelSpec:
         class_names=tuple(data.source.class_names),
         size=recipe.data.shape,
         form=create_method(**recipe.method).form,
+        task=data.task,
     )
+
+
+def check_size(student: nn.Module, spec: ModelSpec) -> None:
+    """Refuse images of a size that a network for one size alone does not take.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    fixed = getattr(student, "fixed_size", None)
+    if fixed is not None and tuple(fixed) != tuple(spec.size):
+        raise ConfigError(
+            f"model.name: {spec.name} takes images of {list(fixed)} alone; set data.size to that, or give "
+            "model.options.img_size"
+        )

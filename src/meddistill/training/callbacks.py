@@ -7,7 +7,7 @@ import io
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -43,23 +43,23 @@ class Recorder(L.Callback):
         self.has_selection = has_selection
         self.rows: list[dict[str, float]] = []
         self.best_epoch = -1
-        self.best_dice = float("-inf")
+        self.best_score = float("-inf")
         self._epoch_started = 0.0
         self._rate = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Rows so far and the best epoch, for the checkpoint."""
-        return {"rows": self.rows, "best_epoch": self.best_epoch, "best_dice": self.best_dice}
+        return {"rows": self.rows, "best_epoch": self.best_epoch, "best_score": self.best_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up rows and best epoch from a checkpoint."""
         self.rows = list(state_dict["rows"])
         self.best_epoch = state_dict["best_epoch"]
-        self.best_dice = state_dict["best_dice"]
+        self.best_score = state_dict["best_score"]
 
     @property
     def exhausted(self) -> bool:
-        """True when the selection Dice has not improved for `patience` epochs."""
+        """True when the score on the selection split has not improved for `patience` epochs."""
         patience = self.config.patience
         return patience is not None and len(self.rows) - 1 - self.best_epoch >= patience
 
@@ -73,12 +73,12 @@ class Recorder(L.Callback):
         assert isinstance(pl_module, DistillationModule)
         row = self._row(trainer, pl_module)
         self.rows.append(row)
-        # Without a selection split (or with an undefined Dice) every epoch is taken as the best so far.
-        dice = row.get("selection_dice", float("nan"))
-        better = not dice <= self.best_dice
+        # Without a selection split (or with an undefined score) every epoch is taken as the best so far.
+        score = row.get(pl_module.selection.column, float("nan"))
+        better = not score <= self.best_score
         if better:
             self.best_epoch = trainer.current_epoch
-            self.best_dice = dice if dice == dice else self.best_dice
+            self.best_score = score if score == score else self.best_score
         if trainer.is_global_zero:
             self._write_weights(pl_module, chosen=better or self.config.keep == "last")
         self._write_checkpoint(trainer)
@@ -184,8 +184,9 @@ class EpochProgress(L.Callback):
             return
         row = self.recorder.rows[-1]
         said = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}"
-        if "selection_dice" in row:
-            said += f"  selection Dice {row['selection_dice']:.4f}"
+        selection = cast("DistillationModule", pl_module).selection
+        if selection.column in row:
+            said += f"  {selection.title} {row[selection.column]:.4f}"
         if self._bar is not None:
             self._bar.update(0, description=said)
         elif (trainer.current_epoch + 1) % max(1, (trainer.max_epochs or 1) // 10) == 0:

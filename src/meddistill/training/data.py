@@ -33,6 +33,7 @@ from meddistill.data import (
     make_transform,
     split_cases,
 )
+from meddistill.data.balance import check_balance, check_classes
 from meddistill.data.cache import CaseFile
 from meddistill.data.case import SPLITS, Case, Source, Split, is_labelled
 from meddistill.data.dataset import make_mixed_loader
@@ -40,9 +41,11 @@ from meddistill.data.mixed_sampler import check_pools
 from meddistill.data.patches import PatchCache, PatchDataset
 from meddistill.data.phantom import PhantomSource
 from meddistill.data.supervision import Supervision
+from meddistill.data.task import Task, task_of
 from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.errors import ConfigError, DataError
 from meddistill.methods import create_method
+from meddistill.training.image_labels import ImageLabelConfig, build_image_labels
 from meddistill.training.supervision import check_files, describe_supervision, supervise
 from meddistill.training.volume_data import build_volumes
 
@@ -71,6 +74,8 @@ def build_source(
             threshold=config.threshold,
             group_pattern=config.group_pattern,
         )
+    if isinstance(config, ImageLabelConfig):
+        return build_image_labels(config)
     if isinstance(config, ImagesSourceConfig):
         return ImageSource(
             Path(config.root),
@@ -107,7 +112,7 @@ def divide(config: DataConfig, source: Source) -> Split:
         DataError: a list cannot be read or names unknown cases.
     """
     wanted = config.splits
-    root = Path(getattr(config.source, "root", "."))
+    root = Path(getattr(config.source, "root", None) or ".")
     files: dict[str, Path | str] = {
         name: path if (path := Path(file)).is_file() else root / file
         for name, file in (wanted.files or {}).items()
@@ -152,8 +157,10 @@ class TaskData:
             seed: the recipe's, for a supervision that has none of its own.
 
         Raises:
-            DataError: see `build_source` and `divide`; or a group lies in two splits.
-            ConfigError: more fully labelled groups than there are, or sizes that do not fit.
+            DataError: see `build_source` and `divide`; or a group lies in two splits, or the training split
+                lacks a class of whole images.
+            ConfigError: more fully labelled groups than there are, sizes that do not fit, or cases of one
+                kind that are to be balanced.
         """
         source = build_source(config.source, size=tuple(config.size or ()))
         if config.patch is not None and source.dims != 3:
@@ -165,6 +172,9 @@ class TaskData:
             )
         split = divide(config, source)
         check_no_leak(split)
+        check_classes(source, split)
+        if config.balanced:
+            check_balance(split.cases.get("train", ()))
         return cls(config, source, split, supervise(config.supervision, source, split, seed=seed))
 
     @classmethod
@@ -191,8 +201,13 @@ class TaskData:
 
     @property
     def num_classes(self) -> int:
-        """Number of label values, background included."""
+        """Number of label values, background included; of several labels of an image their number."""
         return len(self.source.class_names)
+
+    @property
+    def task(self) -> Task:
+        """What a label is: a map, one class per image, or several labels."""
+        return task_of(self.source)
 
     def cases(self, split: str) -> Mapping[str, Case]:
         """Cases of a split by id; those that are left of a narrowed one."""
@@ -292,7 +307,8 @@ class TaskData:
             )
         else:
             dataset = CaseDataset(cache, transform=transform, seed=seed, teacher=teacher)
-        make = partial(make_loader, shuffle=True)
+        kinds = [case.stratum for case in cache.cases] if self.config.balanced else None
+        make = partial(make_loader, shuffle=True, kinds=kinds)
         if self.config.supervision is not None:
             full, steps = self.config.supervision.full_per_batch, self.config.supervision.steps_per_epoch
             make = partial(make_mixed_loader, full_per_batch=full, steps=steps)

@@ -9,11 +9,13 @@ from typing import Any
 from meddistill.config import Recipe
 from meddistill.config.load import check_recipe, read_recipe_mapping
 from meddistill.data.case import is_labelled
+from meddistill.data.task import answers_images
 from meddistill.errors import RunError, unknown_name
 from meddistill.evaluation import summarise
 from meddistill.files import write_json
 from meddistill.methods import create_method
 from meddistill.models import ModelSpec, branch_of, branches_of, load_model
+from meddistill.training.answering import evaluate_answers
 from meddistill.training.claim import check_same_split, check_same_test
 from meddistill.training.data import TaskData
 from meddistill.training.further_tests import find_test
@@ -65,6 +67,22 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     teacher = teacher_for(recipe, create_method(**recipe.method), spec)
     device = device_for(recipe.training.accelerator)
     student.to(device).eval()
+    if teacher is not None:
+        teacher.to(device)
+        lone = recipe.teacher.members is None
+        weigh(recipe, data if part == split or lone else _own_data(recipe), teacher)
+    if answers_images(data.source):
+        return evaluate_answers(
+            student,
+            teacher,
+            data,
+            part,
+            folder=folder,
+            split=split,
+            batch_size=recipe.training.batch_size,
+            device=device,
+            seed=recipe.seed,
+        )
     score = partial(
         score_split,
         data=data,
@@ -75,10 +93,6 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     )
     table, reliability = score(student)
     table.write_csv(folder.scores(split))
-    if teacher is not None:
-        teacher.to(device)
-        lone = recipe.teacher.members is None
-        weigh(recipe, data if part == split or lone else _own_data(recipe), teacher)
     gallery = gallery_of_split(student, teacher, data, part, table)
     gallery.save(folder.gallery(split))
     summary = summarise(table, reliability, seed=recipe.seed)

@@ -11,6 +11,7 @@ from meddistill.data import check_files
 from meddistill.data.case import Case, Source, Split, is_labelled
 from meddistill.data.grouping import group_of
 from meddistill.data.sources.scan import listed
+from meddistill.data.task import task_of
 from meddistill.errors import ConfigError, DataError
 from meddistill.models import ModelSpec
 from meddistill.training.data import TaskData, build_source, divide
@@ -87,6 +88,11 @@ def _check_fits(where: str, source: Source, spec: ModelSpec) -> None:
         raise ConfigError(
             f"{where}.source has images of {source.dims} axes, but the student takes {spec.dims}; of "
             f"volumes, {where}.source.slices: true gives slices"
+        )
+    if task_of(source) != spec.task:
+        raise ConfigError(
+            f"{where}.source is made for {task_of(source).replace('_', ' ')}, but the student for "
+            f"{spec.task.replace('_', ' ')}; give a source of the same kind of labels"
         )
     theirs, ours = tuple(source.class_names), tuple(spec.class_names)
     if len(theirs) != spec.num_classes or (ours and theirs != ours):

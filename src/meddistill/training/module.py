@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from meddistill.config import TrainingConfig
+from meddistill.data.task import Task
 from meddistill.errors import RunError
-from meddistill.evaluation.overlap import count_overlap, dice_from_counts
-from meddistill.losses import partial_cross_entropy
 from meddistill.methods import Batch, Method, with_rows
+from meddistill.methods.class_weights import label_loss_of
 from meddistill.models import hold_frozen
 from meddistill.teachers import BaseTeacher
 from meddistill.training.means import WeightedMean
+from meddistill.training.selection import selection_score
 
 
 class DistillationModule(L.LightningModule):
@@ -31,6 +32,7 @@ class DistillationModule(L.LightningModule):
         teacher: frozen teacher, or None when the method needs none.
         config: optimiser and schedule.
         num_classes: K, background included.
+        task: what a label is, see `meddistill.data.task`.
         seed: every epoch starts the random generators from (seed, epoch), so a resumed run agrees with an
             uninterrupted one.
         frozen: names of the student's modules that `models.freeze` froze; they stay in evaluation mode.
@@ -45,6 +47,7 @@ class DistillationModule(L.LightningModule):
         *,
         num_classes: int,
         seed: int,
+        task: Task = "segmentation",
         frozen: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -59,7 +62,7 @@ class DistillationModule(L.LightningModule):
         self._unchecked: list[tuple[Tensor, list[str]]] = []
         self._train_means: dict[str, WeightedMean] = {}
         self.selection_loss = WeightedMean()
-        self.selection_dice = WeightedMean()
+        self.selection = selection_score(task, num_classes)
 
     @property
     def teacher(self) -> BaseTeacher | None:
@@ -159,14 +162,10 @@ class DistillationModule(L.LightningModule):
                 )
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Cross-entropy and mean Dice on the selection split; cases empty in both masks have no Dice."""
+        """Cross-entropy and score on the selection split."""
         logits = self.evaluated(batch["image"]).float()
-        cases = len(batch["case_id"])
-        self.selection_loss.update(partial_cross_entropy(logits, batch["label"]), weight=cases)
-        counts = count_overlap(logits.argmax(1), batch["label"], num_classes=self.num_classes)
-        dice = dice_from_counts(counts)[:, 1:]
-        known = torch.nan_to_num(dice)
-        self.selection_dice.update(known, weight=torch.isfinite(dice).to(known.dtype))
+        self.selection_loss.update(label_loss_of(logits, batch["label"]), weight=len(batch["case_id"]))
+        self.selection.update(logits, batch["label"])
 
     def training_means(self) -> dict[str, float]:
         """Mean of each loss term over the epoch, then forget it."""
@@ -178,13 +177,13 @@ class DistillationModule(L.LightningModule):
         return means
 
     def selection_means(self) -> dict[str, float]:
-        """Loss and Dice on the selection split, then forget them."""
+        """Loss and score on the selection split, then forget them."""
         means = {
             "selection_loss": float(self.selection_loss.compute()),
-            "selection_dice": float(self.selection_dice.compute()),
+            self.selection.column: self.selection.value(),
         }
         self.selection_loss.reset()
-        self.selection_dice.reset()
+        self.selection.reset()
         return means
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def prepare(task: Assembly, stores: Path, *, say: Callable[[str], None] | None =
     """
     recipe, data, method, teacher = task.recipe, task.data, task.method, task.teacher
     if teacher is None:
-        method.prepare(Context(num_classes=data.num_classes, epochs=recipe.training.epochs, seed=recipe.seed))
+        method.prepare(context_of(recipe, data))
         return Prepared()
     if method.needs_teacher_temperature and not data.has_labels("calibration"):
         raise TeacherError(
@@ -82,15 +83,24 @@ def prepare(task: Assembly, stores: Path, *, say: Callable[[str], None] | None =
     calibration = calibrate(recipe, data, teacher)
     of_images = None if stored is None else stored.of_images(tuple(data.cases("train")))
     method.prepare(
-        Context(
-            num_classes=data.num_classes,
-            epochs=recipe.training.epochs,
-            seed=recipe.seed,
+        replace(
+            context_of(recipe, data),
             teacher_batches=lambda: training_logits(recipe, data, of_images or teacher),
             teacher_temperature=calibration.temperature if calibration else None,
         )
     )
     return Prepared(scores, calibration, stored, exclusion)
+
+
+def context_of(recipe: Recipe, data: TaskData) -> Context:
+    """What a method may look at whether there is a teacher or not."""
+    loader = partial(data.loader, "train", batch_size=recipe.training.batch_size)
+    return Context(
+        num_classes=data.num_classes,
+        epochs=recipe.training.epochs,
+        seed=recipe.seed,
+        labels=lambda: (batch["label"] for batch in loader()),
+    )
 
 
 def answered(task: Assembly, stores: Path) -> tuple[Stored | StoredMembers | None, Exclusion | None]:
@@ -109,7 +119,7 @@ def rehearse(task: Assembly) -> TeacherLogits | None:
         Where the recipe stores its teacher's logits, those of these batches, standing for all others.
     """
     recipe, data, method, teacher = task.recipe, task.data, task.method, task.teacher
-    context = Context(num_classes=data.num_classes, epochs=recipe.training.epochs, teacher_temperature=1.0)
+    context = replace(context_of(recipe, data), teacher_temperature=1.0)
     if teacher is None:
         method.prepare(context)
         return None

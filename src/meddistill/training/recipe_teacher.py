@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,7 +52,8 @@ def build_teacher(recipe: Recipe, spec: ModelSpec) -> BaseTeacher:
         members = [_load(member, recipe, spec) for member in config.members]
         fitted = config.weights in ("uniform", *_FITTED)
         weights = None if fitted else cast("GivenWeights", config.weights)
-        teacher = Ensemble(members, combine=config.combine, weights=weights)
+        independent = spec.task == "multi_label"
+        teacher = Ensemble(members, combine=config.combine, weights=weights, independent=independent)
     teacher.check_fits(num_classes=spec.num_classes, in_channels=spec.in_channels)
     return teacher
 
@@ -101,13 +103,18 @@ def _recorded_score(path: Path) -> float:
         keeps_last = read_recipe_mapping(str(folder.config))["training"].get("keep") == "last"
         epoch = last if keeps_last else folder.read_state()["best_epoch"]
         with open(folder.history, encoding="utf-8", newline="") as rows:
-            scores = {int(row["epoch"]): float(row["selection_dice"]) for row in csv.DictReader(rows)}
+            scores = {int(row["epoch"]): float(row[_column(row)]) for row in csv.DictReader(rows)}
         return scores[epoch]
-    except (MedDistillError, OSError, LookupError, ValueError, TypeError) as error:
+    except (MedDistillError, OSError, LookupError, ValueError, TypeError, StopIteration) as error:
         raise TeacherError(
-            f"teacher.weights: no labels of these images are read, and {path} is no run with a Dice on its "
+            f"teacher.weights: no labels of these images are read, and {path} is no run with a score on its "
             "own selection split; give uniform, or the numbers"
         ) from error
+
+
+def _column(row: Mapping[str, str]) -> str:
+    """The column of the score by which the epoch was chosen."""
+    return next(name for name in ("selection_dice", "selection_auroc") if name in row)
 
 
 def _load(config: TeacherSourceConfig, recipe: Recipe, spec: ModelSpec) -> Teacher:

@@ -15,7 +15,9 @@ from meddistill.data.cache import CaseCache
 from meddistill.data.case import IGNORE_INDEX, Case, Source
 from meddistill.data.resize import resize_label
 from meddistill.data.sheet import Picture, contact_sheet
+from meddistill.data.task import answers_images
 from meddistill.errors import ConfigError
+from meddistill.evaluation.answer_gallery import in_words
 from meddistill.files import replacing
 
 SHOWN = 12
@@ -48,11 +50,18 @@ def write_sheet(
 
 
 def label_pictures(source: Source, cases: Sequence[Case]) -> list[Picture]:
-    """A dozen cases, evenly spread, with their full labels.
+    """A dozen cases, evenly spread, with their full labels; those of whole images stand beside the name.
 
     Raises:
         DataError: a file cannot be read.
     """
+    if answers_images(source):
+        return [
+            Picture(
+                case.id, in_words(source.read_label(case), tuple(source.class_names)), source.read_image(case)
+            )
+            for case in spread(cases)
+        ]
     return [_picture(case.id, "", source.read_image(case), source.read_label(case)) for case in spread(cases)]
 
 

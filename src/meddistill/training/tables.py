@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Self
 
 from meddistill.config import Recipe, recipe_to_yaml
 from meddistill.data.case import SPLITS
 from meddistill.errors import RunError, unknown_name
-from meddistill.evaluation import Comparison, ScoreTable, compare_runs
+from meddistill.evaluation import AnswerTable, Comparison, ScoreTable, compare_answers, compare_runs
+from meddistill.evaluation.answer_comparison import ANSWER_METRICS
+from meddistill.evaluation.answers import is_answer_table
 from meddistill.files import write_json, write_text
 from meddistill.report import ComparedRun, write_comparison
 from meddistill.training.evaluate import read_recipe
@@ -30,7 +31,7 @@ TABLE_METRICS = ("dice", "dice_both_empty_1", "iou", "hd95", "ece")
 def compare_folders(
     folders: Sequence[Path | str],
     *,
-    metrics: Sequence[str] = TABLE_METRICS,
+    metrics: Sequence[str] | None = None,
     split: str | None = None,
 ) -> Comparison:
     """Compare run folders on their scores; the first folder's row is the baseline.
@@ -40,7 +41,8 @@ def compare_folders(
 
     Args:
         folders: of the runs.
-        metrics: what to compare.
+        metrics: what to compare; None for `TABLE_METRICS`, or `ANSWER_METRICS` of runs that answer once per
+            image.
         split: the split or further test set; None for the first that all runs are scored on after training,
             which is the test split where they have one.
 
@@ -61,7 +63,44 @@ def compare_folders(
         _check_row(name, [run.folder for run in row])
     chosen = split or _first_shared([run.folder for row in rows.values() for run in row])
     tables = {name: [run.table(chosen) for run in row] for name, row in rows.items()}
-    return compare_runs(tables, baseline=next(iter(rows)), metrics=metrics)
+    return compare_tables(tables, baseline=next(iter(rows)), metrics=metrics)
+
+
+def compare_tables(
+    rows: Mapping[str, Sequence[ScoreTable | AnswerTable]],
+    *,
+    baseline: str,
+    metrics: Sequence[str] | None = None,
+) -> Comparison:
+    """Compare rows of scores of maps, or rows of answers about whole images.
+
+    Raises:
+        RunError: the rows were scored on different cases, or some on maps and some on whole images.
+        ConfigError: an unknown metric.
+    """
+    answers = {
+        name: [table for table in tables if isinstance(table, AnswerTable)] for name, tables in rows.items()
+    }
+    scores = {
+        name: [table for table in tables if isinstance(table, ScoreTable)] for name, tables in rows.items()
+    }
+    if not any(answers.values()):
+        return compare_runs(scores, baseline=baseline, metrics=metrics or TABLE_METRICS)
+    if any(scores.values()):
+        mixed = [next(name for name, tables in kind.items() if tables) for kind in (scores, answers)]
+        raise RunError(
+            f"row {mixed[0]} was scored on maps and row {mixed[1]} on whole images; compare runs of one task"
+        )
+    return compare_answers(answers, baseline=baseline, metrics=metrics or ANSWER_METRICS)
+
+
+def read_table(path: Path) -> ScoreTable | AnswerTable:
+    """The scores of maps, or the answers about whole images, in a CSV.
+
+    Raises:
+        RunError: the file is missing or holds something else.
+    """
+    return AnswerTable.read_csv(path) if is_answer_table(path) else ScoreTable.read_csv(path)
 
 
 @dataclass(frozen=True)
@@ -93,7 +132,7 @@ class _Scored:
         """The seed in its name, 0 without one."""
         return int(self.folder.name.rpartition("-s")[2]) if _SEED.search(self.folder.name) else 0
 
-    def table(self, split: str) -> ScoreTable:
+    def table(self, split: str) -> ScoreTable | AnswerTable:
         """Its scores on a split or further test set.
 
         Raises:
@@ -116,7 +155,7 @@ class _Scored:
             if not known:
                 raise RunError(f"{self.folder} has one branch only; give it without :{self.branch}")
             raise RunError(f"{self.folder}: {unknown_name('branch', self.branch, known)}")
-        return ScoreTable.read_csv(folder.scores(split, self.branch))
+        return read_table(folder.scores(split, self.branch))
 
 
 def _check_row(row: str, folders: Sequence[Path]) -> None:
@@ -162,8 +201,16 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
     for run in runs:
         rows[run.row].append(run.folder)
     names = shared_sets([RunFolder(run.folder).scored_cases() for run in runs]) or ["test"]
-    compare = partial(compare_runs, rows, baseline=recipe.study.baseline, metrics=TABLE_METRICS)
-    comparisons = {name: compare(split=name) for name in names}
+    comparisons = {
+        name: compare_tables(
+            {
+                row: [read_table(RunFolder(folder).scores(name)) for folder in folders]
+                for row, folders in rows.items()
+            },
+            baseline=recipe.study.baseline,
+        )
+        for name in names
+    }
     for name, comparison in comparisons.items():
         suffix = "" if name == names[0] else f"-{name}"
         write_text(out / f"table{suffix}.md", comparison.to_markdown())
