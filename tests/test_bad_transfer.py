@@ -149,7 +149,7 @@ MISTAKES = {
         lambda place: [*transferred(place, tree(place)), "--teacher-floor", "0.5"],
         ["teacher.floor", "no labels of these images are read"],
     ),
-    "recorded weights": (recorded_weights_of_a_file, ["teacher.weights", "no run with a Dice", "uniform"]),
+    "recorded weights": (recorded_weights_of_a_file, ["teacher.weights", "no run with a score", "uniform"]),
     "all excluded": (all_excluded, ["no case", "target_pixels removed 18 of 18"]),
     "lone teacher": (lone_teacher_in_disagreement, ["disagreement compares several teachers"]),
     "unknown rule": (over(method={"exclude": [{"name": "target_pixel"}]}), ["did you mean 'target_pixels'"]),

@@ -25,9 +25,9 @@ def squares(count=8, size=16):
     return image + 0.08 * label.unsqueeze(1), label
 
 
-def trained(head, image, label):
+def trained(make_head, image, label):
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), *head)
+    network = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), *make_head())
     optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
     for _ in range(120):
         optimiser.zero_grad()
@@ -39,7 +39,7 @@ def trained(head, image, label):
 @pytest.fixture(scope="module")
 def segmenter():
     image, label = squares()
-    return trained([nn.Conv2d(6, 2, 3, padding=1)], image, label), image, label
+    return trained(lambda: [nn.Conv2d(6, 2, 3, padding=1)], image, label), image, label
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def classifier():
     image, label = squares(24)
     there = torch.arange(24) % 2
     image = torch.where(there.view(-1, 1, 1, 1) == 1, image, image - 0.08 * label.unsqueeze(1))
-    head = [nn.MaxPool2d(16), nn.Flatten(), nn.Linear(6, 2)]
-    return trained(head, image, there), image, there
+    network = trained(lambda: [nn.MaxPool2d(16), nn.Flatten(), nn.Linear(6, 2)], image, there)
+    return network, image, there
 
 
 @pytest.mark.parametrize("attack", [fgsm, pgd])
