@@ -7,9 +7,9 @@ import yaml
 
 from meddistill.config import recipe_to_yaml
 from meddistill.errors import ConfigError, RunError
-from meddistill.files import write_text
+from meddistill.files import write_json, write_text
 from meddistill.training.run_folder import RunFolder
-from meddistill.training.study import plan_study
+from meddistill.training.study import plan_study, run_study
 from meddistill.training.tables import compare_folders
 from tests.evaluation.tables import table
 from tests.mistakes import made_run
@@ -135,6 +135,25 @@ def test_a_recipe_without_rows_is_no_study(tmp_path):
     file.write_text(yaml.safe_dump(tiny()))
     with pytest.raises(ConfigError, match="has no study section"):
         plan_study(str(file), tmp_path / "out")
+
+
+def test_a_run_of_another_recipe_is_not_taken_for_one_of_the_study(tmp_path):
+    """A row that was changed after its runs were finished would keep their scores."""
+    rows = {"iid": {}, "wide": {"model": {"options": {"width": 4}}}}
+    _, runs = plan_study(study_file(tmp_path, rows), tmp_path / "out")
+    for run in runs:
+        scored_run(run.folder)
+        write_text(RunFolder(run.folder).config, recipe_to_yaml(run.recipe))
+    write_json(runs[0].folder / "evaluation" / "test-summary.json", {})
+    write_json(runs[1].folder / "evaluation" / "test-summary.json", {})
+    run_study(runs, tmp_path / "out")
+    _, changed = plan_study(
+        study_file(tmp_path, {**rows, "wide": {"training": {"lr": 0.1}}}), tmp_path / "out"
+    )
+    with pytest.raises(
+        RunError, match=r"wide-s0 was started with another recipe \(different: model, training\)"
+    ):
+        run_study(changed, tmp_path / "out")
 
 
 def scored_run(folder, **changes):

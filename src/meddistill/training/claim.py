@@ -41,11 +41,16 @@ def already_done(folder: RunFolder, recipe: Recipe, *, resume: bool) -> bool:
         )
     if not folder.config.exists():
         raise RunError(f"{folder.root} is not a run folder (no config.yaml); choose another with --out")
-    _check_same_recipe(folder, recipe)
+    check_same_recipe(folder, recipe)
     return folder.finished
 
 
-def _check_same_recipe(folder: RunFolder, recipe: Recipe) -> None:
+def check_same_recipe(folder: RunFolder, recipe: Recipe) -> None:
+    """Refuse to go on with, or to take for its own, a run that another recipe began.
+
+    Raises:
+        RunError: a key differs, the study aside.
+    """
     before = check_recipe(read_recipe_mapping(str(folder.config))).model_dump(mode="json")
     now = recipe.model_dump(mode="json")
     changed = [key for key in now if before.get(key) != now[key] and key != "study"]

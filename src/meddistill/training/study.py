@@ -18,6 +18,7 @@ from meddistill.config import Recipe, load_recipe, recipe_to_yaml
 from meddistill.config.load import check_recipe, merge, read_recipe_mapping
 from meddistill.errors import ConfigError, RunError, unknown_name
 from meddistill.files import write_text
+from meddistill.training.claim import check_same_recipe
 from meddistill.training.run_folder import RunFolder
 from meddistill.training.start import check_same_network
 from meddistill.training.study_tuning import RowTuning
@@ -179,8 +180,13 @@ def run_study(
         DataError: the data cannot be found or divided; nothing was started.
         ConfigError: a method needs labels that its data lack, or the runs are scored on nothing in common;
             nothing was started.
-        RunError: at least one run failed; the others were finished first.
+        RunError: a run was begun with another recipe, and nothing was started; or at least one run failed,
+            and the others were finished first.
     """
+    tuning = RowTuning(runs, auto_tune)
+    for run in runs:
+        if RunFolder(run.folder).config.exists():
+            check_same_recipe(RunFolder(run.folder), tuning.made(run))
     waiting = [run for run in runs if not _complete(run)]
     _check_data(waiting)
     done = {run.name for run in runs} - {run.name for run in waiting}
@@ -188,7 +194,6 @@ def run_study(
         say(f"{len(done)} of {len(runs)} runs are finished already")
     failed: dict[str, str] = {}
     stop = threading.Event()
-    tuning = RowTuning(runs, auto_tune)
     with _stopped_by_signals(), ThreadPoolExecutor(jobs) as pool:
         active: dict[Future[str | None], PlannedRun] = {}
         try:

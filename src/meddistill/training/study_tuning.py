@@ -32,6 +32,15 @@ class RowTuning:
             return False
         return any(other.row == run.row and not RunFolder(other.folder).config.exists() for other in active)
 
+    def made(self, run: PlannedRun) -> Recipe:
+        """The recipe that the folder of a run which was begun must hold.
+
+        Raises:
+            RunError: the choice of a run of the row cannot be read.
+        """
+        own = RunFolder(run.folder)
+        return with_stored_choice(own, run.recipe) if own.tuning.exists() else self.settle(run)[0]
+
     def settle(self, run: PlannedRun) -> tuple[Recipe, list[str]]:
         """The recipe to train `run` with, and what its command needs besides.
 
