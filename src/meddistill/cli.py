@@ -19,6 +19,7 @@ from meddistill.cli_options import (
     RecipeArgument,
     RowOption,
     RunArgument,
+    SplitOption,
     StoresOption,
     TuneOption,
     spelled_out,
@@ -185,9 +186,7 @@ def annotate(
 @app.command()
 def evaluate(
     run: RunArgument,
-    split: Annotated[
-        str, typer.Option(help="train, selection, calibration, test, or a name among the recipe's tests.")
-    ] = "test",
+    split: SplitOption = "test",
     again: Annotated[
         bool, typer.Option("--again", help="Score again and replace the stored scores.")
     ] = False,

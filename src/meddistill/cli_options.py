@@ -17,6 +17,10 @@ RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name 
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
 RowOption = Annotated[str | None, typer.Option(help="A row of the recipe's study.")]
+SplitOption = Annotated[
+    str,
+    typer.Option(help="A split, or a set among the recipe's tests or attacks, for example test or pgd-2."),
+]
 FloorOption = Annotated[
     float | None,
     typer.Option(min=0.0, max=1.0, help="Refuse a teacher that scores less; short for --teacher.floor."),
