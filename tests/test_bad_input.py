@@ -295,6 +295,17 @@ def set_that_is_trained_on(place: Path) -> list[str]:
     return train(place, data=own, tests={"far": own})
 
 
+def attacked(**changes: object) -> Making:
+    """Train with one attack, a good one unless `changes` say otherwise."""
+    attack = {"kind": "pgd", "eps": 2, **changes}
+    return lambda place: train(place, attacks={"pgd": attack})
+
+
+def attacked_twice(place: Path) -> list[str]:
+    far = {"source": {"kind": "folder", "root": str(tree(place))}}
+    return train(place, tests={"far": far}, attacks={"far": {"kind": "fgsm", "eps": 1}})
+
+
 def study_without_data(place: Path) -> list[str]:
     recipe = write_recipe(
         place, data=on_folder(place / "nowhere"), study={"rows": {"iid": {}}, "baseline": "iid"}
@@ -414,6 +425,12 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
         ["far.splits.part.index"],
     ),
     ("test set of one number", trained_with("--tests.far", "3"), ["tests.far"]),
+    # attacks
+    ("negative attack", attacked(eps=-1), ["attacks.pgd.eps", "-1 is no strength", "grey levels"]),
+    ("attack beyond white", attacked(eps=[1, 300]), ["attacks.pgd.eps", "300 is no strength"]),
+    ("unknown attack", attacked(kind="cw"), ["attacks.pgd", "'cw'", "'fgsm', 'pgd'"]),
+    ("attack on no test set", attacked(of="far"), ["attacks.pgd.of", "unknown test set 'far'"]),
+    ("attack called as a test set", attacked_twice, ["attacks.far", "the test set far", "another name"]),
     ("leaks found by inspect", inspect_leaks, ["1 of the findings above", "error"]),
     ("inspect of nothing", typed("inspect", "data/busi"), ["data/busi", "does not exist"]),
     ("inspect of no CSV", typed("inspect", "list.csv"), ["list.csv", "does not exist"]),

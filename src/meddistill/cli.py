@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,11 +19,13 @@ from meddistill.cli_options import (
     RecipeArgument,
     RowOption,
     RunArgument,
+    SplitOption,
     StoresOption,
     TuneOption,
     spelled_out,
 )
-from meddistill.cli_print import print_comparisons, print_summary
+from meddistill.cli_print import print_comparisons, print_summary, tell
+from meddistill.cli_robustness import robustness
 from meddistill.errors import DataError, MedDistillError
 
 app = typer.Typer(
@@ -35,6 +37,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data_app, name="data")
+app.command()(robustness)
 
 
 def main() -> None:
@@ -185,9 +188,7 @@ def annotate(
 @app.command()
 def evaluate(
     run: RunArgument,
-    split: Annotated[
-        str, typer.Option(help="train, selection, calibration, test, or a name among the recipe's tests.")
-    ] = "test",
+    split: SplitOption = "test",
     again: Annotated[
         bool, typer.Option("--again", help="Score again and replace the stored scores.")
     ] = False,
@@ -360,15 +361,10 @@ def bench(
     from meddistill.training.bench import bench as measure
     from meddistill.training.bench_text import render
 
-    found = measure(checked, steps=steps, say=_tell("bench"))
+    found = measure(checked, steps=steps, say=tell("bench"))
     print(render(found))
     if json is not None:
         write_json(json, found.to_json())
-
-
-def _tell(command: str) -> Callable[[str], None]:
-    """How a long command says on stderr how far it is."""
-    return lambda words: print(f"{command}: {words}", file=sys.stderr, flush=True)
 
 
 @app.command()

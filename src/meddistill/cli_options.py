@@ -17,6 +17,10 @@ RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name 
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
 RowOption = Annotated[str | None, typer.Option(help="A row of the recipe's study.")]
+SplitOption = Annotated[
+    str,
+    typer.Option(help="A split, or a set among the recipe's tests or attacks, for example test or pgd-2."),
+]
 FloorOption = Annotated[
     float | None,
     typer.Option(min=0.0, max=1.0, help="Refuse a teacher that scores less; short for --teacher.floor."),
@@ -36,18 +40,34 @@ TuneOption = Annotated[
 
 
 def spelled_out(arguments: Sequence[str]) -> list[str]:
-    """The arguments, with `TUNE_SECONDS` for an `--auto-tune` that no number follows.
+    """The arguments, with `TUNE_SECONDS` for an `--auto-tune` that no number follows, and lists taken apart.
 
     Example:
         >>> spelled_out(["train", "r.yaml", "--auto-tune", "-o", "run"])
         ['train', 'r.yaml', '--auto-tune=60', '-o', 'run']
+        >>> spelled_out(["robustness", "run", "--eps", "1", "2"])
+        ['robustness', 'run', '--eps', '1', '--eps', '2']
     """
+    arguments = _taken_apart(arguments)
     following = [*arguments[1:], ""][: len(arguments)]
     bare = [
         word == "--auto-tune" and not _is_number(after)
         for word, after in zip(arguments, following, strict=True)
     ]
     return [f"{word}={TUNE_SECONDS}" if alone else word for word, alone in zip(arguments, bare, strict=True)]
+
+
+def _taken_apart(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the option of a list written before each of its values."""
+    belongs = {"--attack": ("fgsm", "pgd").__contains__, "--eps": _is_number}
+    found, option = [""], ""
+    for word in arguments:
+        if option and found[-1] != option and belongs[option](word):
+            found.append(option)
+        elif word.startswith("-"):
+            option = word if word in belongs else ""
+        found.append(word)
+    return found[1:]
 
 
 def _is_number(word: str) -> bool:

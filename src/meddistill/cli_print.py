@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from meddistill.evaluation import Comparison
+
+
+def tell(command: str) -> Callable[[str], None]:
+    """How a long command says on stderr how far it is."""
+    return lambda words: print(f"{command}: {words}", file=sys.stderr, flush=True)
 
 
 def print_summary(summary: Mapping[str, Any], split: str) -> None:
@@ -35,3 +42,22 @@ def print_comparisons(comparisons: Mapping[str, Comparison]) -> None:
         if len(comparisons) > 1:
             print(f"## {name}\n")
         print(comparison.to_markdown())
+
+
+_CURVES = ("dice", "iou", "accuracy", "f1_macro", "auroc")
+
+
+def print_curves(points: Iterable[Mapping[str, Any]]) -> None:
+    """The main scores of each run under each disturbance, a line for each strength.
+
+    Example:
+        >>> point = {"run": "kd-s0", "disturbance": "pgd", "strength": 2.0}
+        >>> print_curves([point | {"metric": "dice", "mean": 0.5}, point | {"metric": "ece", "mean": 0.1}])
+        kd-s0 pgd 2: dice 0.5000
+    """
+    for key, group in groupby(
+        points, key=lambda point: [point[n] for n in ("run", "disturbance", "strength")]
+    ):
+        means = {point["metric"]: point["mean"] for point in group}
+        shown = [f"{name} {means[name]:.4f}" for name in _CURVES if means.get(name) is not None]
+        print(f"{key[0]} {key[1]} {key[2]:g}: {', '.join(shown)}")

@@ -196,3 +196,13 @@ def test_normalised_images_are_refused(image):
         DataError, match=r"attacks need images in 0\.\.1, these run from .* inside the network"
     ):
         fgsm(Sum((1, 4, 4)), image, torch.tensor([0]), eps=0.1)
+
+
+def test_each_image_may_have_a_seed_of_its_own():
+    network, image, label = small_network(), images((3, 1, 6, 5)), torch.randint(2, (3, 6, 5))
+    options = {"eps": 0.05, "steps": 1, "step_size": 0.0}
+    whole = pgd(network, image, label, seed=[4, 5, 6], **options)
+    torch.testing.assert_close(pgd(network, image[2:], label[2:], seed=[6], **options), whole[2:])
+    torch.testing.assert_close(pgd(network, image[:1], label[:1], seed=4, **options), whole[:1])
+    with pytest.raises(ConfigError, match="one seed for each of the 3 images, got 2"):
+        pgd(network, image, label, seed=[4, 5], **options)

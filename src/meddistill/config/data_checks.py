@@ -29,7 +29,7 @@ def check_data(recipe: Recipe) -> None:
         )
     _check_splits("data.splits", data.splits)
     for name, test in recipe.tests.items():
-        _check_name(name)
+        check_name("tests", name)
         if test.source.kind == "images":
             raise ConfigError(
                 f"tests.{name}.source: images without labels cannot be scored; give a source with labels, "
@@ -100,13 +100,20 @@ def _check_splits(where: str, splits: SplitConfig) -> None:
         )
 
 
-def _check_name(name: str) -> None:
+def check_name(section: str, name: str) -> None:
+    """Refuse a name of a set of cases that means something else, or that cannot name files.
+
+    Args:
+        section: of the recipe, `tests` or `attacks`.
+        name: a key of it.
+
+    Raises:
+        ConfigError: in one line.
+    """
     if name.lower() in _SPLITS:
-        raise ConfigError(
-            f"tests.{name}: this is the name of a split of data; give the test set another name"
-        )
+        raise ConfigError(f"{section}.{name}: this is the name of a split of data; give it another name")
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"tests: {name!r} cannot name files; use letters, digits, - and _, and begin with a letter or "
-            "digit"
+            f"{section}: {name!r} cannot name files; use letters, digits, - and _, and begin with a letter "
+            "or digit"
         )

@@ -12,8 +12,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from meddistill.config.attack_checks import check_attacks
+from meddistill.config.attacks import AttackConfig
 from meddistill.config.data_checks import check_answers, check_data
-from meddistill.config.schema import Recipe, Section, SourceConfig, TeacherConfig, TeacherSourceConfig
+from meddistill.config.schema import Recipe, SourceConfig, TeacherConfig, TeacherSourceConfig
+from meddistill.config.section import Section
 from meddistill.errors import ConfigError, nearest, unknown_name
 
 S = TypeVar("S", bound=Section)
@@ -202,6 +205,7 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
     """
     recipe = check_section(Recipe, mapping)
     check_data(recipe)
+    check_attacks(recipe)
     from meddistill.methods import create_method
     from meddistill.models.names import resolve_name
 
@@ -305,10 +309,11 @@ def _one_line(kind: type[BaseModel], error: ErrorDetails) -> str:
 
 _TAGS = tuple(
     tag
-    for section in get_args(get_args(SourceConfig)[0])
+    for sections in (SourceConfig, AttackConfig)
+    for section in get_args(get_args(sections)[0])
     for tag in get_args(section.model_fields["kind"].annotation)
 )
-_ALTERNATIVE = re.compile(r"(literal|list|int|constrained-\w+)(\[|$)")
+_ALTERNATIVE = re.compile(r"(literal|list|int|float|constrained-\w+)(\[|$)")
 """How pydantic names one of several types that a key may have."""
 
 
@@ -316,7 +321,7 @@ def _without_tags(where: list[str]) -> list[str]:
     return [
         part
         for i, part in enumerate(where)
-        if not (part in _TAGS and i > 0 and where[i - 1] == "source")
+        if not (part in _TAGS and (where[i - 1 : i] == ["source"] or where[i - 2 : i - 1] == ["attacks"]))
         and part != "[key]"
         and not _ALTERNATIVE.match(part)
     ]

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, strict about types, closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+from meddistill.config.attacks import AttackConfig
+from meddistill.config.section import Fraction, NotNegative, Positive, Section
 
 
 class FolderSourceConfig(Section):
@@ -399,7 +392,8 @@ class Recipe(Section):
     """One training, and optionally the study it belongs to.
 
     `tests` names further test sets, for example images of another hospital; they are scored after training,
-    beside the test split of `data` or instead of it.
+    beside the test split of `data` or instead of it. `attacks` names attacks on the student through the
+    images of these sets; what they make is scored as further test sets are.
     """
 
     name: str
@@ -411,4 +405,5 @@ class Recipe(Section):
     teacher: TeacherConfig = Field(default_factory=TeacherConfig)
     training: TrainingConfig
     tests: dict[str, FurtherTestConfig] = Field(default_factory=dict)
+    attacks: dict[str, AttackConfig] = Field(default_factory=dict)
     study: StudyConfig | None = None

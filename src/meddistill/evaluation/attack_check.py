@@ -109,7 +109,7 @@ def check_attack(
     if not count:
         raise ConfigError("nothing is labelled in these batches; an attack needs labels")
     accuracy, losses = (tuple(total / count for total in totals) for totals in (right, lost))
-    return AttackFindings(strengths, accuracy, losses, _problems(strengths, accuracy, losses, tolerance))
+    return findings(strengths, accuracy, losses, tolerance=tolerance)
 
 
 def _scored(network: Network, image: Tensor, label: Tensor) -> tuple[float, float]:
@@ -118,6 +118,26 @@ def _scored(network: Network, image: Tensor, label: Tensor) -> tuple[float, floa
         logits = network(image)
         answer = (logits > 0).long() if logits.shape == label.shape else logits.argmax(1)
         return float((answer == label).sum()), float(label_loss(logits, label).double().sum())
+
+
+def findings(
+    eps: Sequence[float], accuracy: Sequence[float], loss: Sequence[float], *, tolerance: float = 0.01
+) -> AttackFindings:
+    """What was measured without an attack and under stronger and stronger ones, and what is wrong with it.
+
+    Args:
+        eps: strengths, 0 first.
+        accuracy: for each of them.
+        loss: for each of them.
+        tolerance: how far accuracy may rise.
+
+    Example:
+        >>> findings((0.0, 1 / 255), (0.9, 0.5), (0.2, 0.8)).problems
+        ()
+        >>> findings((0.0, 1 / 255), (0.9, 0.5), (0.2, 0.1)).problems[0].partition(", ")[0]
+        'eps 1/255: the loss is 0.1'
+    """
+    return AttackFindings(tuple(eps), tuple(accuracy), tuple(loss), _problems(eps, accuracy, loss, tolerance))
 
 
 def _problems(

@@ -10,7 +10,7 @@ pixels, and advertorch stopped at torch 1.0. A test compares with foolbox for cl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -80,7 +80,7 @@ def pgd(
     steps: int = 10,
     step_size: float | None = None,
     random_start: bool = True,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     loss: Loss = label_loss,
 ) -> Tensor:
     """Steps along the sign of the gradient, each cut back to within eps of the image and to 0..1.
@@ -93,14 +93,16 @@ def pgd(
         steps: how many, 1 or more.
         step_size: length of each; None for 2.5 eps / steps, which reaches every place from any start.
         random_start: begin at a random place within eps, not at the image.
-        seed: of the start, which does not depend on the device.
+        seed: of the start, which does not depend on the device; or one for each image, so that it does not
+            depend on the batch either.
         loss: what is raised.
 
     Returns:
         (B, C, *S), float32 or the type of `image` if that is wider.
 
     Raises:
-        ConfigError: `eps`, `steps` or `step_size` is out of range.
+        ConfigError: `eps`, `steps` or `step_size` is out of range, or there are fewer or more seeds than
+            images.
         DataError: the image is not in 0..1.
 
     Example:
@@ -117,13 +119,22 @@ def pgd(
         low, high = (clean - eps).clamp(min=0), (clean + eps).clamp(max=1)
         attacked = clean
         if random_start:
-            start = torch.rand(clean.shape, generator=torch.Generator().manual_seed(seed)).to(clean)
-            attacked = (clean + eps * (2 * start - 1)).clamp(min=low, max=high)
+            attacked = (clean + eps * (2 * _drawn(clean, seed) - 1)).clamp(min=low, max=high)
         for _ in range(steps):
             leaf = attacked.detach().requires_grad_()
             (slope,) = torch.autograd.grad(loss(network(leaf), label.clone()).sum(), leaf)
             attacked = (leaf.detach() + size * slope.sign()).clamp(min=low, max=high)
     return attacked
+
+
+def _drawn(image: Tensor, seed: int | Sequence[int]) -> Tensor:
+    """Numbers in 0..1 of the shape of `image`, drawn at once or for each image by a seed of its own."""
+    if isinstance(seed, int):
+        return torch.rand(image.shape, generator=torch.Generator().manual_seed(seed)).to(image)
+    if len(seed) != len(image):
+        raise ConfigError(f"give one seed for each of the {len(image)} images, got {len(seed)}")
+    each = [torch.rand(image.shape[1:], generator=torch.Generator().manual_seed(s)) for s in seed]
+    return torch.stack(each).to(image)
 
 
 def _step(eps: float, steps: int, step_size: float | None) -> float:

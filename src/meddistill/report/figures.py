@@ -141,6 +141,28 @@ def class_curves(summary: Mapping[str, Any], most: int) -> Picture | None:
     return canvas.picture("ROC curves", f"Area under the curve: {', '.join(areas)}{left}.")
 
 
+def strength_curves(curves: Mapping[str, Points], label: str) -> Picture | None:
+    """A score by the strength of what was done to the images, a line for each kind of it.
+
+    Args:
+        curves: points (grey levels, score) by name; those of fewer than two points are left out.
+        label: of the score.
+    """
+    lines = {name: points for name, points in curves.items() if len(points) > 1}
+    if not lines:
+        return None
+    with drawing(2.9) as canvas:
+        axes = canvas.axes(xlabel="largest change of a pixel, grey levels of 255", ylabel=label)
+        _draw_lines(axes, lines)
+        axes.set_ylim(*_room([y for points in lines.values() for _, y in points]))
+        _legend(canvas.figure, axes)
+    words = [
+        f"{name}: " + ", ".join(f"{number(y)} at {compact(x)}" for x, y in points)
+        for name, points in lines.items()
+    ]
+    return canvas.picture(f"{label} under attack", f"{label} by strength. {'; '.join(words)}.")
+
+
 def _roc_points(curve: Mapping[str, Any]) -> Points:
     return list(zip(curve["false_positive_rate"], curve["true_positive_rate"], strict=True))
 

@@ -10,6 +10,7 @@ from typing import Any
 from meddistill.files import write_text
 from meddistill.report import figures
 from meddistill.report.answers import answers_view
+from meddistill.report.attacks import attacks_view
 from meddistill.report.excluded import exclusion_view
 from meddistill.report.numbers import (
     ABSENT,
@@ -22,7 +23,7 @@ from meddistill.report.numbers import (
     set_words,
 )
 from meddistill.report.overlays import case_views, legend
-from meddistill.report.reading import RunContent, read_run, to_number
+from meddistill.report.reading import RunContent, SetContent, read_run, to_number
 from meddistill.report.reliability import reliability
 from meddistill.report.sets import answers_noun, branch_rows, class_rows, metric_rows, set_view, unit_of
 from meddistill.report.stored import stored_pairs
@@ -113,13 +114,20 @@ def run_page(content: RunContent) -> str:
         counts=count_sentences(mapping(content.summary.get("counts"))),
         policy=content.summary.get("policy"),
         scored=set_words(content.scored),
-        others=[set_view(other, _class_names(content)) for other in content.others],
+        attacks=attacks_view(content),
+        others=[set_view(other, _class_names(content)) for other in _not_attacked(content)],
         config_text=content.config_text,
         environment=tuple(settings(content.environment)),
         start=tuple(settings(mapping(content.model.get("start")))),
         teacher_check=tuple(settings(content.teacher)),
         teacher_store=tuple(stored_pairs(content.teacher_store)),
     )
+
+
+def _not_attacked(content: RunContent) -> list[SetContent]:
+    """The other sets that have a section of their own."""
+    attacked = mapping(content.environment.get("attacks"))
+    return [other for other in content.others if other.name not in attacked]
 
 
 def _title(content: RunContent) -> str:

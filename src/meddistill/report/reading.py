@@ -89,14 +89,14 @@ class RunContent:
     Args:
         root: the run folder.
         config_text: `config.yaml` as it stands.
-        config, environment, state, model, calibration, teacher, teacher_store, exclusion, summary: the parsed
-            mappings.
+        config, environment, state, model, calibration, teacher, teacher_store, exclusion, attacks, summary:
+            the parsed mappings.
         history: columns of the training history.
         scores: rows of the per-case table, as text.
         gallery: the cases to show, or None.
         wrong: file of the worst errors of answers about whole images, or None.
         scored: name of the set that `summary`, `scores` and `gallery` belong to: the first that is scored.
-        others: the other sets that were scored or will be.
+        others: the other sets that were scored or will be; of attacked images only their summaries.
         missing: one sentence for each part that is not there.
     """
 
@@ -110,6 +110,7 @@ class RunContent:
     teacher: Mapping[str, Any] = field(default_factory=dict)
     teacher_store: Mapping[str, Any] = field(default_factory=dict)
     exclusion: Mapping[str, Any] = field(default_factory=dict)
+    attacks: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=dict)
     scores: tuple[Mapping[str, str], ...] = ()
@@ -148,9 +149,11 @@ def read_run(run: RunFolder) -> RunContent:
             )
         return empty
 
-    def scored(name: str) -> SetContent:
+    def scored(name: str, *, attacked: bool) -> SetContent:
         empty: Mapping[str, Any] = {}
         summary = part(run.summary(name), _json_mapping, empty, f"the {name} scores have not been taken")
+        if attacked:
+            return SetContent(name, summary=summary)
         of_images = bool(summary.get("task"))
         maps = (
             None if of_images else part(run.gallery(name), _gallery, None, "there are no pictures of cases")
@@ -174,9 +177,11 @@ def read_run(run: RunFolder) -> RunContent:
         teacher=part(run.teacher_check, _json_mapping, {}),
         teacher_store=part(run.teacher_store, _json_mapping, {}),
         exclusion=part(run.exclusion, _json_mapping, {}),
+        attacks=part(run.attacks, _json_mapping, {}),
         history=part(run.history, _columns, {}, "there are no training curves"),
     )
-    first, *others = [scored(name) for name in _set_names(run)]
+    changed = content.environment.get("attacks") or {}
+    first, *others = [scored(name, attacked=name in changed) for name in _set_names(run)]
     return replace(
         content,
         summary=first.summary,

@@ -6,12 +6,14 @@ from typing import Any
 
 import torch
 
-from meddistill.evaluation import answer_images, summarise_answers
+from meddistill.evaluation import AnswerTable, answer_images, summarise_answers
 from meddistill.evaluation.answer_gallery import make_answer_gallery
+from meddistill.evaluation.disturbance import Disturbance
 from meddistill.evaluation.inference import Network
 from meddistill.files import write_json
 from meddistill.training.data import TaskData
 from meddistill.training.run_folder import RunFolder
+from meddistill.training.scoring import shown
 
 
 def evaluate_answers(
@@ -42,16 +44,33 @@ def evaluate_answers(
     Raises:
         DataError: an image cannot be read, or no label is known.
     """
-    table = answer_images(
-        student,
-        data.loader(part, batch_size=batch_size),
-        class_names=data.source.class_names,
-        task=data.task,
-        cases=data.cases(part),
-        device=device,
-    )
+    table = answers_of(student, data, part, batch_size=batch_size, device=device)
     table.write_csv(folder.scores(split))
     make_answer_gallery(teacher, data.dataset(part), table).save(folder.gallery(split))
     summary = summarise_answers(table, seed=seed)
     write_json(folder.summary(split), summary)
     return summary
+
+
+def answers_of(
+    student: Network,
+    data: TaskData,
+    part: str,
+    *,
+    batch_size: int,
+    device: torch.device | str,
+    disturbance: Disturbance | None = None,
+) -> AnswerTable:
+    """The student's answers about every image of a split, or about what a disturbance makes of them.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    return answer_images(
+        student,
+        shown(data, part, student, batch_size=batch_size, disturbance=disturbance),
+        class_names=data.source.class_names,
+        task=data.task,
+        cases=data.cases(part),
+        device=device,
+    )

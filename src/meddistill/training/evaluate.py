@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from meddistill.config import Recipe
+from meddistill.config.attacks import attacked_sets
 from meddistill.config.load import check_recipe, read_recipe_mapping
 from meddistill.data.case import is_labelled
 from meddistill.data.task import answers_images
@@ -16,8 +17,10 @@ from meddistill.files import write_json
 from meddistill.methods import create_method
 from meddistill.models import ModelSpec, branch_of, branches_of, load_model
 from meddistill.training.answering import evaluate_answers
+from meddistill.training.attacks import disturbance_of, write_findings
 from meddistill.training.claim import check_same_split, check_same_test
 from meddistill.training.data import TaskData
+from meddistill.training.disturbed import score_disturbed
 from meddistill.training.further_tests import find_test
 from meddistill.training.hardware import device_for
 from meddistill.training.recipe_teacher import teacher_for, weigh
@@ -38,14 +41,16 @@ def read_recipe(folder: RunFolder) -> Recipe:
 
 
 def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> dict[str, Any]:
-    """Score the chosen student on `split`, or on a further test set, and return the summary.
+    """Score the chosen student on `split`, on a further test set or under an attack; return the summary.
 
     A split is scored once: a second call returns what the first one wrote, unless `again` is given. The other
-    branches of a student that has several are scored too, below `branches` in the summary.
+    branches of a student that has several are scored too, below `branches` in the summary; under an attack
+    only the student itself is.
 
     Args:
         run: a finished run folder.
-        split: one of `train`, `selection`, `calibration`, `test`, or a name among the recipe's `tests`.
+        split: one of `train`, `selection`, `calibration`, `test`, a name among the recipe's `tests`, or a set
+            of its `attacks`, for example `pgd-2`.
         again: score again and replace the files.
 
     Raises:
@@ -59,14 +64,34 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
         raise RunError(
             f"{folder.root} is not finished; go on with `meddistill train ... --out {folder.root} --resume`"
         )
-    if folder.summary(split).exists() and not again:
-        summary: dict[str, Any] = read_json(folder.summary(split))
-        return summary
+    known = folder.summary(split).exists() and not again
+    summary: dict[str, Any] = read_json(folder.summary(split)) if known else _score(folder, recipe, split)
+    if recipe.attacks:
+        write_findings(folder, recipe.attacks)
+    return summary
+
+
+def _score(folder: RunFolder, recipe: Recipe, split: str) -> dict[str, Any]:
+    """Score the student of a run, write its files and return the summary."""
     spec, student = load_model(folder.weights)
-    data, part = _cases_of(folder, recipe, split, spec)
-    teacher = teacher_for(recipe, create_method(**recipe.method), spec)
+    attacked = attacked_sets(recipe.attacks).get(split)
+    data, part = _cases_of(folder, recipe, split if attacked is None else attacked.config.of, spec)
     device = device_for(recipe.training.accelerator)
     student.to(device).eval()
+    if attacked is not None:
+        table, summary = score_disturbed(
+            student,
+            data,
+            part,
+            disturbance_of(attacked),
+            batch_size=recipe.training.batch_size,
+            device=device,
+            seed=recipe.seed,
+        )
+        table.write_csv(folder.scores(split))
+        write_json(folder.summary(split), summary)
+        return summary
+    teacher = teacher_for(recipe, create_method(**recipe.method), spec)
     if teacher is not None:
         teacher.to(device)
         lone = recipe.teacher.members is None
@@ -91,11 +116,11 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
         batch_size=recipe.training.batch_size,
         device=device,
     )
-    table, reliability = score(student)
-    table.write_csv(folder.scores(split))
-    gallery = gallery_of_split(student, teacher, data, part, table)
+    scores, reliability = score(student)
+    scores.write_csv(folder.scores(split))
+    gallery = gallery_of_split(student, teacher, data, part, scores)
     gallery.save(folder.gallery(split))
-    summary = summarise(table, reliability, seed=recipe.seed)
+    summary = summarise(scores, reliability, seed=recipe.seed)
     for name in branches_of(student)[1:]:
         other, bins = score(branch_of(student, name))
         other.write_csv(folder.scores(split, name))
@@ -119,7 +144,7 @@ def _cases_of(folder: RunFolder, recipe: Recipe, split: str, spec: ModelSpec) ->
             + (f"; the test sets of this run are {others}" if others else "")
         )
     if split not in known:
-        raise RunError(unknown_name("split", split, [*known, *recipe.tests]))
+        raise RunError(unknown_name("split", split, [*known, *recipe.tests, *attacked_sets(recipe.attacks)]))
     check_same_split(folder, data)
     return data, split
 

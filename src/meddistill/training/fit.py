@@ -17,6 +17,7 @@ from meddistill.errors import RunError
 from meddistill.files import write_json, write_text
 from meddistill.models import count_parameters, same_architecture
 from meddistill.training.assembly import Assembly, assemble
+from meddistill.training.attacks import check_attacked, describe_attacks
 from meddistill.training.averaging import Averaging
 from meddistill.training.callbacks import EpochProgress, Recorder, restore_torch_state
 from meddistill.training.claim import (
@@ -84,6 +85,7 @@ def fit(
     goes_on = resume and folder.checkpoint.exists()
     task = assemble(recipe, resumed=goes_on)
     tests = find_tests(recipe, task.spec, task.data)
+    check_attacked(recipe, task.data, tests)
     tuning = None
     if auto_tune is not None and not folder.config.exists():
         tuning = tune(recipe, auto_tune, say=_tell)
@@ -134,6 +136,7 @@ def _begin(
     if tuning is not None:
         write_json(folder.tuning, tuning.to_json())
     data, student, teacher = task.data, task.student, task.teacher
+    attacked = describe_attacks(task.recipe)
     write_text(folder.config, recipe_to_yaml(task.recipe))
     write_json(
         folder.environment,
@@ -144,7 +147,8 @@ def _begin(
             "split_counts": {name: len(cases) for name, cases in data.split.cases.items()},
             "split_cases": {name: [case.id for case in cases] for name, cases in data.split.cases.items()},
             "tests": describe_tests(tests),
-            "scored": list(scored_cases(data, tests)),
+            "attacks": attacked,
+            "scored": list(scored_cases(data, tests, attacked)),
             **data.describe_supervision(),
             **describe_transfer(data),
         },

@@ -70,11 +70,20 @@ def describe_tests(sets: Mapping[str, TaskData]) -> dict[str, Any]:
     }
 
 
-def scored_cases(own: TaskData, sets: Mapping[str, TaskData]) -> dict[str, list[str]]:
-    """The case ids of everything that is scored after training: the test split first, where it has labels."""
+def scored_cases(
+    own: TaskData, sets: Mapping[str, TaskData], attacked: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """The case ids of everything that is scored after training: the test split first, where it has labels.
+
+    Args:
+        own: the data of the run.
+        sets: its further test sets.
+        attacked: for each set of attacked images the one whose images they are.
+    """
     test = own.split.cases.get("test", ()) if is_labelled(own.source) else ()
     found = {"test": [case.id for case in test]} if test else {}
-    return found | {name: [case.id for case in data.split.cases["test"]] for name, data in sets.items()}
+    found |= {name: [case.id for case in data.split.cases["test"]] for name, data in sets.items()}
+    return found | {name: found[of] for name, of in attacked.items()}
 
 
 def _check_fits(where: str, source: Source, spec: ModelSpec) -> None:

@@ -106,12 +106,19 @@ class RunFolder:
         return self.root / "evaluation" / f"{split}-gallery.npz"
 
     @property
+    def attacks(self) -> Path:
+        """Whether the attacks of the recipe do what attacks must, JSON; absent where it names none."""
+        return self.root / "evaluation" / "attacks.json"
+
+    @property
     def report(self) -> Path:
         """The self-contained page."""
         return self.root / "report.html"
 
     def scored_cases(self) -> dict[str, list[str]]:
-        """The case ids of each set that is scored after training: the test split, then further test sets.
+        """The case ids of each set that is scored after training.
+
+        The test split comes first, then further test sets, then what attacks make of these.
 
         A run whose `environment.json` is missing is taken to have a test split.
 
@@ -123,7 +130,9 @@ class RunFolder:
         known = read_json(self.environment)
         own = known["split_cases"].get("test", [])
         names = known.get("scored", ["test"] if own else [])
-        return {name: own if name == "test" else known["tests"][name]["cases"] for name in names}
+        attacked = known.get("attacks", {})
+        shown = {name: attacked.get(name, name) for name in names}
+        return {name: own if of == "test" else known["tests"][of]["cases"] for name, of in shown.items()}
 
     def read_state(self) -> dict[str, Any]:
         """The content of `state.json`; `{}` when the run has not started."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,10 +11,12 @@ from meddistill.config import DataConfig
 from meddistill.data.case import Case, Source
 from meddistill.data.volumes.normalise import Normalisation
 from meddistill.evaluation import Gallery, ReliabilityBins, ScoreTable, make_gallery, score_cases
+from meddistill.evaluation.disturbance import Disturbance, Disturbed
 from meddistill.evaluation.inference import Network
 from meddistill.evaluation.volume_gallery import make_volume_gallery
 from meddistill.evaluation.volume_input import VolumeInput, VolumeReading
 from meddistill.evaluation.volumes import score_volumes
+from meddistill.methods.base import Batch
 from meddistill.training.data import TaskData
 
 
@@ -52,6 +54,7 @@ def score_split(
     class_names: Sequence[str],
     batch_size: int,
     device: torch.device | str,
+    disturbance: Disturbance | None = None,
 ) -> tuple[ScoreTable, ReliabilityBins]:
     """Score a network on a split: images at the size of training, volumes whole and at their own grids.
 
@@ -62,17 +65,26 @@ def score_split(
         class_names: K names, the background first.
         batch_size: images or slices at a time.
         device: where to send batches of images.
+        disturbance: what happens to images before the network sees them; volumes are left as they are.
 
     Raises:
         DataError: a case cannot be read or scored.
     """
     how = volume_input(data.config, data.source)
     if how is None:
-        loader = data.loader(split, batch_size=batch_size)
+        loader = shown(data, split, student, batch_size=batch_size, disturbance=disturbance)
         return score_cases(student, loader, class_names=class_names, cases=data.cases(split), device=device)
     source, cases = volumes_of(data, split)
     predictor = how.predictor(student, batch_size=batch_size)
     return score_volumes(predictor, source, cases.values(), class_names=class_names)
+
+
+def shown(
+    data: TaskData, split: str, network: Network, *, batch_size: int, disturbance: Disturbance | None
+) -> Iterable[Batch]:
+    """The batches of a split as `network` sees them."""
+    loader = data.loader(split, batch_size=batch_size)
+    return loader if disturbance is None else Disturbed(loader, network, disturbance)
 
 
 def gallery_of_split(

@@ -223,21 +223,24 @@ def _check_data(runs: list[PlannedRun]) -> None:
     """Scan and divide the data of all runs, so that a wrong folder is refused before anything is written."""
     from meddistill.methods import create_method
     from meddistill.training.assembly import student_spec
+    from meddistill.training.attacks import check_attacked, check_same_attacks, describe_attacks
     from meddistill.training.data import TaskData
     from meddistill.training.further_tests import find_tests, scored_cases
     from meddistill.training.supervision import check_labels
 
+    check_same_attacks((run.row, run.recipe) for run in runs)
     scored: dict[str, dict[str, list[str]]] = {}
     found: dict[str, TaskData] = {}
     for run in runs:
         recipe = run.recipe
-        own, key = repr(recipe.data), repr((recipe.data, recipe.tests))
+        own, key = repr(recipe.data), repr((recipe.data, recipe.tests, recipe.attacks))
         if own not in found:
             found[own] = TaskData.from_config(recipe.data)
         check_labels(create_method(**recipe.method), found[own].source)
         if key not in scored:
             tests = find_tests(recipe, student_spec(recipe, found[own]), found[own])
-            scored[key] = scored_cases(found[own], tests)
+            check_attacked(recipe, found[own], tests)
+            scored[key] = scored_cases(found[own], tests, describe_attacks(recipe))
     if scored and not shared_sets(list(scored.values())):
         raise ConfigError(
             "the rows of this study are scored on nothing in common, so that no table can be made; give a "

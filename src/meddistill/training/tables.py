@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from meddistill.config import Recipe, recipe_to_yaml
+from meddistill.config.attacks import attacked_sets
 from meddistill.data.case import SPLITS
 from meddistill.errors import RunError, unknown_name
 from meddistill.evaluation import AnswerTable, Comparison, ScoreTable, compare_answers, compare_runs
@@ -16,6 +17,7 @@ from meddistill.evaluation.answer_comparison import ANSWER_METRICS
 from meddistill.evaluation.answers import is_answer_table
 from meddistill.files import write_json, write_text
 from meddistill.report import ComparedRun, write_comparison
+from meddistill.training.attacks import check_same_attacks
 from meddistill.training.evaluate import read_recipe
 from meddistill.training.hardware import command_line
 from meddistill.training.run_folder import RunFolder, read_json
@@ -49,6 +51,7 @@ def compare_folders(
     Raises:
         RunError: fewer than two rows, a folder that is given twice, is no run or has no such scores (of that
             branch), runs of one row that differ in more than the seed, or runs scored on different cases.
+        ConfigError: an unknown metric, or runs that were attacked in different ways.
     """
     rows: dict[str, list[_Scored]] = {}
     for folder in folders:
@@ -61,9 +64,21 @@ def compare_folders(
     for name, row in rows.items():
         row.sort(key=lambda run: run.seed)
         _check_row(name, [run.folder for run in row])
-    chosen = split or _first_shared([run.folder for row in rows.values() for run in row])
+    runs = [run.folder for row in rows.values() for run in row]
+    chosen = split or _first_shared(runs)
+    check_same_attacks(((str(run), read_recipe(RunFolder(run))) for run in runs), chosen)
     tables = {name: [run.table(chosen) for run in row] for name, row in rows.items()}
     return compare_tables(tables, baseline=next(iter(rows)), metrics=metrics)
+
+
+def row_of(folder: Path) -> str:
+    """Name of the row that a run folder is a seed of.
+
+    Example:
+        >>> row_of(Path("runs/kd-s2")), row_of(Path("runs/kd"))
+        ('kd', 'kd')
+    """
+    return _SEED.sub("", folder.name)
 
 
 def compare_tables(
@@ -124,7 +139,7 @@ class _Scored:
     @property
     def row(self) -> str:
         """Name of the row that it is a seed of."""
-        name = _SEED.sub("", self.folder.name)
+        name = row_of(self.folder)
         return name if self.branch is None else f"{name}:{self.branch}"
 
     @property
@@ -139,7 +154,8 @@ class _Scored:
             RunError: there are none.
         """
         folder = RunFolder(self.folder)
-        names = [*SPLITS, *read_recipe(folder).tests]
+        recipe = read_recipe(folder)
+        names = [*SPLITS, *recipe.tests, *attacked_sets(recipe.attacks)]
         if split not in names:
             raise RunError(f"{self.folder}: {unknown_name('split', split, names)}")
         if not folder.scores(split).exists():
