@@ -67,7 +67,7 @@ class ClassFolderSourceConfig(Section):
     """A folder for each class, with the images of the class in it: one class an image.
 
     Folders `train`, `val` and `test` above those of the classes are the splits. `class_names` puts the
-    classes in an order; by default their names are sorted.
+    classes in an order; by default their names are sorted. The folders named in `leave_out` are not used.
     """
 
     kind: Literal["class_folder"]
@@ -75,6 +75,7 @@ class ClassFolderSourceConfig(Section):
     channels: Literal[1, 3] = 1
     class_names: list[str] | None = None
     group_pattern: str | None = None
+    leave_out: list[str] = Field(default_factory=list)
 
 
 class TableSourceConfig(Section):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from meddistill.data.splits import check_no_leak, split_cases
     from meddistill.data.subsets import describe_subsets, overlapping_subsets
     from meddistill.data.task import task_of
+    from meddistill.data.told_apart import tell_apart
     from meddistill.data.transforms import make_transform
     from meddistill.data.validate import check_files
     from meddistill.data.volumes.geometry import Geometry
@@ -69,6 +70,7 @@ _HOME = {
     "phantom_case": "phantom",
     "split_cases": "splits",
     "task_of": "task",
+    "tell_apart": "told_apart",
     "write_phantom": "phantom",
     "write_volume": "volumes.nifti",
 }
@@ -107,6 +109,7 @@ __all__ = [
     "phantom_case",
     "split_cases",
     "task_of",
+    "tell_apart",
     "write_phantom",
     "write_volume",
 ]

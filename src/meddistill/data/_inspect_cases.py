@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from meddistill.data._glance import Glance, glance
 from meddistill.data.case import IGNORE_INDEX, Case, Source
 from meddistill.data.duplicates import Fingerprint, fingerprint
-from meddistill.data.task import Task, task_of
+from meddistill.data.task import Task, answers_images, task_of
 from meddistill.errors import MedDistillError
 from meddistill.progress import progress
 
@@ -30,12 +31,14 @@ class ImageFacts:
         constant: every pixel has the same value.
         in_range: all values are finite and, for floating point, within 0..1.
         prints: its fingerprint; None when its values or its shape forbid one.
+        glance: what the check for shortcuts sees; None where labels are maps or `prints` is None.
     """
 
     shape: tuple[int, ...]
     constant: bool
     in_range: bool
     prints: Fingerprint | None
+    glance: Glance | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def examine_case(source: Source, case: Case) -> CaseFacts:
     label, label_problem = _attempt(source.read_label, case)
     return CaseFacts(
         case,
-        image=None if image is None else _image_facts(image, source.dims),
+        image=None if image is None else _image_facts(image, case, source),
         label=None if label is None else _label_facts(label, task_of(source)),
         problems=tuple(dict.fromkeys(line for line in (image_problem, label_problem) if line)),
     )
@@ -128,14 +131,16 @@ def _attempt(read: Callable[[Case], Array], case: Case) -> tuple[Array | None, s
     return (array, "") if array.size else (None, f"{case.image or case.id}: has no pixels")
 
 
-def _image_facts(image: Array, dims: int) -> ImageFacts:
+def _image_facts(image: Array, case: Case, source: Source) -> ImageFacts:
     low, high = float(image.min()), float(image.max())
     finite = bool(np.isfinite(low) and np.isfinite(high))
+    usual = finite and image.ndim == source.dims + 1
     return ImageFacts(
         shape=image.shape,
         constant=low == high,
         in_range=finite and (image.dtype.kind != "f" or (low >= 0.0 and high <= 1.0)),
-        prints=fingerprint(image) if finite and image.ndim == dims + 1 else None,
+        prints=fingerprint(image) if usual else None,
+        glance=glance(image, case.image) if usual and answers_images(source) else None,
     )
 
 

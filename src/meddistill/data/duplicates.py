@@ -24,6 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from meddistill.data._averages import along, averaged
+
 MAX_DISTANCE = 14
 """Most differing bits of 64 between the perceptual hashes of near-duplicates."""
 
@@ -71,9 +73,7 @@ def fingerprint(image: npt.NDArray[np.generic]) -> Fingerprint:
     digest = hashlib.sha256(header + np.ascontiguousarray(image).tobytes()).hexdigest()
     grey = image.mean(axis=0, dtype=np.float64)
     side, kept = (64, 8) if grey.ndim == 2 else (16, 4)
-    thumbnail = grey
-    for axis, length in enumerate(grey.shape):
-        thumbnail = _along(_averaging(length, side), thumbnail, axis)
+    thumbnail = averaged(grey, side)
     thumbnail = thumbnail - thumbnail.mean()
     return Fingerprint(digest, _perceptual_hash(thumbnail, kept), thumbnail.astype(np.float32))
 
@@ -172,22 +172,7 @@ def _perceptual_hash(thumbnail: npt.NDArray[np.float64], kept: int) -> int:
     for axis, side in enumerate(thumbnail.shape):
         steps = np.arange(side) + 0.5
         cosine = np.cos(np.pi / side * np.arange(kept)[:, None] * steps[None, :])
-        coefficients = _along(cosine, coefficients, axis)
+        coefficients = along(cosine, coefficients, axis)
     flat = coefficients.ravel()
     signs = flat > np.median(flat[1:])
     return int.from_bytes(np.packbits(signs).tobytes(), "big")
-
-
-def _averaging(length: int, side: int) -> npt.NDArray[np.float64]:
-    """Matrix (side, length) that averages `length` samples over `side` equal intervals."""
-    edges = np.linspace(0, length, side + 1)
-    starts = np.arange(length)
-    overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
-    return np.asarray(np.maximum(overlap, 0.0) * side / length)
-
-
-def _along(
-    matrix: npt.NDArray[np.float64], array: npt.NDArray[np.float64], axis: int
-) -> npt.NDArray[np.float64]:
-    """`matrix` applied along one axis of `array`."""
-    return np.asarray(np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis))

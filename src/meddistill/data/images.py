@@ -89,6 +89,26 @@ def original_size(path: Path | str) -> tuple[int, ...]:
     return _format_of(path).size(Path(path))
 
 
+def stored_mode(path: Path | str) -> str:
+    """How Pillow names the pixels of a file, such as L, RGB, P or I;16, from the header alone.
+
+    Returns:
+        The name; empty where Pillow does not read the file.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "a.png")
+        >>> Image.new("RGBA", (5, 4)).save(path)
+        >>> stored_mode(path), stored_mode("a.npz")
+        ('RGBA', '')
+    """
+    try:
+        with _opened(Path(path)) as image:
+            return image.mode
+    except DataError:
+        return ""
+
+
 def read_image(path: Path | str, channels: int = 1) -> npt.NDArray[np.generic]:
     """The image as (C, H, W), at its original size.
 

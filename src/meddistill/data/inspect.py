@@ -9,6 +9,7 @@ from meddistill.data._inspect_answers import check_answers
 from meddistill.data._inspect_cases import examine_source
 from meddistill.data._inspect_checks import check_cases
 from meddistill.data._inspect_overlap import check_splits, check_twins, find_twins, splits_of
+from meddistill.data._inspect_shortcuts import check_shortcuts, find_shortcuts, shortcut_tables
 from meddistill.data._inspect_tables import make_tables
 from meddistill.data._inspect_types import LEVELS, Finding, Inspection, Level, Table
 from meddistill.data._inspect_weak import WeakFacts, weak_findings, weak_tables
@@ -26,7 +27,8 @@ def inspect_source(source: Source, split: Split | None = None) -> Inspection:
     value range, labels of another size or with unknown values, cases and groups in two splits, equal images
     in two splits or with different labels or strata. Warnings: near-duplicates across splits or strata,
     further equal images, constant images, absent classes (of whole-image labels also those absent from one
-    split), and groups that the file names suggest and the split divides.
+    split), groups that the file names suggest and the split divides, and classes of whole images that the
+    border of the image or its file gives away.
 
     Args:
         source: what to inspect.
@@ -41,15 +43,17 @@ def inspect_source(source: Source, split: Split | None = None) -> Inspection:
     facts = examine_source(source)
     places = splits_of(source, split)
     twins = find_twins(facts, places)
+    shortcuts = find_shortcuts(source, facts)
     findings = [
         *check_cases(source, facts),
         *check_answers(source, facts, places),
         *check_splits(source, places),
         *check_twins(twins, places),
+        *check_shortcuts(shortcuts),
     ]
     return Inspection(
         num_cases=len(source.cases),
-        tables=tuple(make_tables(source, facts, places, twins)),
+        tables=(*make_tables(source, facts, places, twins), *shortcut_tables(shortcuts)),
         findings=_worst_first(findings),
     )
 

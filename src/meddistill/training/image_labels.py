@@ -19,7 +19,7 @@ def build_image_labels(config: ImageLabelConfig) -> Source:
         ConfigError: options that contradict each other.
     """
     options = config.model_dump(exclude={"kind"}, exclude_none=True)
-    for key in ("class_names", "labels"):
+    for key in ("class_names", "labels", "leave_out"):
         if key in options:
             options[key] = tuple(options[key])
     if isinstance(config, ClassFolderSourceConfig):

@@ -36,6 +36,25 @@ def test_classes_can_be_put_in_another_order(root):
     assert [int(source.read_label(case)) for case in source.cases[::4]] == [2, 1, 0]
 
 
+def test_a_class_can_be_left_out(root):
+    write_image(root / "worse/h0_0.bmp")
+    source = ClassFolderSource(root, leave_out=("worse",), class_names=("sick", "healthy"))
+    assert source.class_names == ("sick", "healthy")
+    assert [case.stratum for case in source.cases] == ["healthy"] * 4 + ["sick"] * 4
+
+
+def test_a_class_is_left_out_of_every_split(tmp_path):
+    for part in ("train", "test"):
+        class_tree(tmp_path / part, classes=3)
+    source = ClassFolderSource(tmp_path, leave_out=("healthy",))
+    assert {(case.split, case.stratum) for case in source.cases} == {
+        ("train", "sick"),
+        ("train", "worse"),
+        ("test", "sick"),
+        ("test", "worse"),
+    }
+
+
 def test_images_below_the_folder_of_their_class_belong_to_it(root):
     write_image(root / "sick/siteB/deep.png")
     case = next(case for case in ClassFolderSource(root).cases if case.id.endswith("deep"))
@@ -122,6 +141,9 @@ def wrong(root, what):
         ("fine", {"class_names": ("sick",)}, ConfigError, "class_names holds 'sick' alone"),
         ("fine", {"class_names": ("sick", "sick")}, ConfigError, "class_names holds 'sick' twice"),
         ("fine", {"class_names": "sick"}, ConfigError, "must be a list of names"),
+        ("fine", {"leave_out": ("sik",)}, DataError, "leave_out: unknown class 'sik'; did you mean 'sick'"),
+        ("fine", {"leave_out": ("sick",)}, DataError, r"there is only one class \(healthy\)"),
+        ("fine", {"leave_out": "sick"}, ConfigError, "leave_out must be a list of names"),
         ("fine", {"channels": 4}, ConfigError, "channels must be 1 or 3"),
         ("fine", {"group_pattern": "^x"}, DataError, "does not match group_pattern"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from meddistill.data.sources.scan import (
     matched_name,
 )
 from meddistill.data.task import Task
-from meddistill.errors import DataError, unknown_name
+from meddistill.errors import ConfigError, DataError, unknown_name
 
 SPLIT_FOLDERS: Mapping[str, str] = {
     "train": "train",
@@ -52,11 +52,12 @@ class ClassFolderSource(FlatImages, ImageAnswers):
         group_pattern: regular expression searched in the file name (without ending); its first group, or the
             whole match, names the group. `"^([^_]+)"` gives the patient in NIH ChestX-ray. By default each
             case is its own group.
+        leave_out: class folders whose images are not used, for example those of another source.
 
     Raises:
         DataError: the root is missing or empty, an image lies in no class folder, there is one class only,
-            a folder is not among `class_names`, two images share a name, or a name does not match
-            `group_pattern`.
+            a folder is not among `class_names`, one to leave out does not exist, two images share a name, or
+            a name does not match `group_pattern`.
         ConfigError: an argument is out of range.
 
     Example:
@@ -76,6 +77,7 @@ class ClassFolderSource(FlatImages, ImageAnswers):
     channels: int = 1
     class_names: tuple[str, ...] = ()
     group_pattern: str | None = None
+    leave_out: tuple[str, ...] = ()
     task: Task = field(init=False, default="classification")
     left_out: int = field(init=False, default=0)
     cases: tuple[Case, ...] = field(init=False, repr=False)
@@ -86,7 +88,10 @@ class ClassFolderSource(FlatImages, ImageAnswers):
         root, pattern = Path(self.root), compiled_pattern(self.group_pattern)
         files = image_files(root, skip=("splits",))
         images = _without_masks(root, files)
-        found = [_located(root, path, with_splits=_are_splits(root, images)) for path in images]
+        with_splits = _are_splits(root, images)
+        found = _used(
+            [_located(root, path, with_splits=with_splits) for path in images], self.leave_out, root
+        )
         names = checked_names(self.class_names, (one.name for one in found), where=root, kind="class")
         cases = tuple(_case(one, names, root, pattern) for one in found)
         _check_unique(cases)
@@ -125,6 +130,17 @@ def _located(root: Path, path: Path, *, with_splits: bool) -> _Located:
     if not folders:
         raise DataError(f"{path}: lies in no class folder; move it into the folder of its class")
     return _Located(path, folders[0], split)
+
+
+def _used(found: Sequence[_Located], leave_out: tuple[str, ...], root: Path) -> list[_Located]:
+    """Those outside the folders to leave out."""
+    if isinstance(leave_out, str):
+        raise ConfigError(f"leave_out must be a list of names, not the text {leave_out!r}")
+    folders = sorted({one.name for one in found})
+    for name in leave_out:
+        if name not in folders:
+            raise DataError(f"{root}: leave_out: {unknown_name('class', name, folders)}")
+    return [one for one in found if one.name not in leave_out]
 
 
 def _case(one: _Located, names: tuple[str, ...], root: Path, pattern: re.Pattern[str] | None) -> Case:
