@@ -16,7 +16,8 @@ from pydantic.fields import FieldInfo
 
 from meddistill.cli import app
 from meddistill.config.load import shipped_recipes
-from meddistill.config.schema import Recipe, Section
+from meddistill.config.schema import Recipe
+from meddistill.config.section import Section
 
 _NOTE = "<!-- Written by `make docs`; change the code, not this page. -->"
 

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from meddistill.config.data_checks import check_answers, check_data
-from meddistill.config.schema import Recipe, Section, SourceConfig, TeacherConfig, TeacherSourceConfig
+from meddistill.config.schema import Recipe, SourceConfig, TeacherConfig, TeacherSourceConfig
+from meddistill.config.section import Section
 from meddistill.errors import ConfigError, nearest, unknown_name
 
 S = TypeVar("S", bound=Section)
