@@ -260,3 +260,44 @@ def test_images_without_labels_are_all_for_training():
     split = split_cases(source, carve={"selection": 0.2})
     assert [len(split.cases[name]) for name in SPLITS] == [8, 2, 0, 0]
     assert split.note.startswith("all images, which have no labels; selection 0.2 carved")
+
+
+@settings(max_examples=30, deadline=None)
+@given(grouped_cases(), st.integers(0, 1000), st.integers(0, 3))
+def test_a_subset_narrows_the_training_split_alone(cases, seed, index):
+    """Teachers of all subsets and their student share every other split, and groups stay whole."""
+    options = {"fractions": {"train": 0.6, "selection": 0.2, "test": 0.2}, "seed": seed}
+    whole = split_cases(source_of(cases), **options)
+    split = split_cases(source_of(cases), subset=(index, 4, 0.6), **options)
+    check_no_leak(split)
+    for name in ("selection", "calibration", "test"):
+        assert split.cases[name] == whole.cases[name]
+    groups = {
+        name: {case.group for case in part.cases["train"]} for name, part in (("all", whole), ("own", split))
+    }
+    assert groups["own"] <= groups["all"]
+    assert len(groups["own"]) - 0.6 * len(groups["all"]) == pytest.approx(0, abs=1)
+    assert split.cases["train"] == tuple(case for case in whole.cases["train"] if case.group in groups["own"])
+
+
+def test_a_subset_says_how_large_all_are_and_what_they_share():
+    source = source_of(singles({"a": 50, "b": 50}))
+    options = {"fractions": {"train": 1.0}, "seed": 3}
+    splits = [split_cases(source, subset=(index, 3, 0.7), **options) for index in range(3)]
+    first, second = ({case.id for case in split.cases["train"]} for split in splits[:2])
+    facts = splits[0].subset
+    assert facts["sizes"] == [70, 70, 70]
+    assert facts["overlaps"]["0-1"] == len(first & second) / 100
+    assert facts["expected_overlap"] == pytest.approx(0.49)
+    assert Counter(case.stratum for case in splits[2].cases["train"]) == {"a": 35, "b": 35}
+    carved = split_cases(source, carve={"selection": 0.2}, **options)
+    teacher = split_cases(source, carve={"selection": 0.2}, subset=(1, 3, 0.7), **options)
+    assert teacher.cases["selection"] == carved.cases["selection"]
+    assert len(teacher.cases["train"]) == 0.7 * len(carved.cases["train"])
+    assert "train is subset 0 of 3 (from 0) with 0.7 of its groups" in splits[0].note
+    assert not split_cases(source, **options).subset
+
+
+def test_a_subset_that_there_is_not_is_refused():
+    with pytest.raises(ConfigError, match="no subset 3 of 3; they are counted from 0"):
+        split_cases(source_of(singles({"a": 9})), fractions={"train": 1.0}, subset=(3, 3, 0.7))

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import meddistill.losses
-from meddistill.data.noise import NOISES
 from meddistill.methods import (
     METHODS,
     CoTeaching,
@@ -53,13 +52,9 @@ def test_the_numbers_on_the_page_are_the_defaults():
     assert CoTeaching().select == "case"
 
 
-def test_every_control_noise_and_loss_on_the_page_exists():
+def test_every_control_and_loss_on_the_page_exists():
     controls = PAGE.partition("## Controls")[2].partition("## In a plain")[0]
     assert set(re.findall(r"^\| `(\w+)`", controls, flags=re.MULTILINE)) <= set(METHODS)
-    noise = PAGE.partition("| `create_noise(name, ...)`")[2].partition("Noise depends")[0]
-    first = [line.split(" | ")[0] for line in noise.splitlines() if line.startswith("| `")]
-    named = {name for cell in first for name in re.findall(r"`(\w+)`", cell.partition("(")[0])}
-    assert named == set(NOISES)
     for name in ("partial_cross_entropy", "kl_divergence", "bernoulli_kl"):
         assert f"`{name}`" in PAGE
         assert hasattr(meddistill.losses, name)

@@ -1,5 +1,6 @@
 """Recipes: YAML read into typed, frozen values; unknown keys and wrong types are refused."""
 
+from meddistill.config.labels import NoiseConfig, SupervisionConfig
 from meddistill.config.load import load_recipe, parse_overrides, recipe_to_yaml
 from meddistill.config.schema import (
     DataConfig,
@@ -7,7 +8,6 @@ from meddistill.config.schema import (
     ModelConfig,
     Recipe,
     StudyConfig,
-    SupervisionConfig,
     TeacherConfig,
     TrainingConfig,
 )
@@ -16,6 +16,7 @@ __all__ = [
     "DataConfig",
     "FineTuneConfig",
     "ModelConfig",
+    "NoiseConfig",
     "Recipe",
     "StudyConfig",
     "SupervisionConfig",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 
-from meddistill.config.schema import DataConfig, Recipe, SplitConfig
-from meddistill.errors import ConfigError
+from meddistill.config.labels import NoiseConfig
+from meddistill.config.schema import DataConfig, Recipe
+from meddistill.config.splitting import SplitConfig
+from meddistill.errors import ConfigError, unknown_name
 
 IMAGE_LABELS = ("class_folder", "table", "medmnist")
 """Kinds of sources whose labels speak of the whole image."""
@@ -28,6 +31,8 @@ def check_data(recipe: Recipe) -> None:
             "data.size: three sizes were given, but this source holds 2D images; give [height, width]"
         )
     _check_splits("data.splits", data.splits)
+    if data.noise is not None:
+        _check_noise(data.noise, data.source.kind)
     for name, test in recipe.tests.items():
         check_name("tests", name)
         if test.source.kind == "images":
@@ -98,6 +103,35 @@ def _check_splits(where: str, splits: SplitConfig) -> None:
             f"{where}.part.index is {part.index}, but the {part.of} parts are counted from 0; give 0 to "
             f"{part.of - 1}"
         )
+    subset = splits.subset
+    if subset is not None and subset.index >= subset.of:
+        raise ConfigError(
+            f"{where}.subset.index is {subset.index}, but the {subset.of} subsets are counted from 0; give 0 "
+            f"to {subset.of - 1}"
+        )
+
+
+def _check_noise(noise: NoiseConfig, kind: str) -> None:
+    """Refuse noise that is unknown, has wrong options, or is made for labels of another kind."""
+    from meddistill.data.noise import NOISES, ClassNoise, create_noise
+
+    if kind == "images":
+        raise ConfigError("data.noise makes labels wrong, but data.source has none; leave it out")
+    if noise.name in NOISES:
+        known = [*(option.name for option in fields(NOISES[noise.name])), "seed", "splits"]  # type: ignore[arg-type]
+        for option in noise.options:
+            if option not in known:
+                raise ConfigError("data.noise: " + unknown_name(f"option of {noise.name}", option, known))
+    made = create_noise(noise.name, **noise.options)
+    of_images = kind in IMAGE_LABELS
+    if isinstance(made, ClassNoise) == of_images:
+        return
+    fitting = [name for name, other in NOISES.items() if issubclass(other, ClassNoise) == of_images]
+    what = "maps" if of_images else "classes"
+    has = "labels of whole images" if of_images else "maps"
+    raise ConfigError(
+        f"data.noise.name: {noise.name} is for {what}, but data.source has {has}; give {', '.join(fitting)}"
+    )
 
 
 def check_name(section: str, name: str) -> None:

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from meddistill.config.attacks import AttackConfig
-from meddistill.config.section import Fraction, NotNegative, Positive, Section
+from meddistill.config.labels import NoiseConfig, SupervisionConfig
+from meddistill.config.section import NotNegative, Positive, Section
+from meddistill.config.splitting import SplitConfig
 
 
 class FolderSourceConfig(Section):
@@ -178,51 +180,6 @@ SourceConfig = Annotated[
 ]
 
 
-class PartConfig(Section):
-    """One of `of` disjoint parts of the groups of the training split, counted from 0.
-
-    Parts are balanced by stratum and drawn by `splits.seed`; together they are the whole split, so that each
-    can stand for the data of one hospital.
-    """
-
-    index: NotNegative
-    of: Annotated[int, Field(ge=2)]
-
-
-class SplitConfig(Section):
-    """How cases are divided: by JSON lists, by the source's own column, or by fractions.
-
-    `part` narrows `train` to a part of its groups, then `carve` cuts further splits out of it, as fractions
-    of its groups. `fraction` is the share of the groups of each split but `test` whose labels are used, at
-    least one; a smaller one is a part of a larger one. Lists are looked for as given, then below the root of
-    the source. Images without labels need none of this: all of them are training cases.
-    """
-
-    files: dict[Literal["train", "selection", "calibration", "test"], str] | None = None
-    fractions: dict[Literal["train", "selection", "calibration", "test"], Fraction] | None = None
-    part: PartConfig | None = None
-    carve: dict[Literal["selection", "calibration"], Fraction] | None = None
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
-    seed: NotNegative = 0
-
-
-class SupervisionConfig(Section):
-    """Mixed supervision: few cases of the training split keep their full labels, the others get weak ones.
-
-    `full_groups` groups (patients) keep them, drawn by `seed` (the recipe's when null); fewer groups are a
-    part of more. `weak` is a kind of weak label with its options, see docs/weak-labels.md. Of the
-    `training.batch_size` cases in a step `full_per_batch` are fully labelled; where that is all of them, weak
-    ones are never drawn. An epoch is one pass over the weakly labelled cases (over the fully labelled ones,
-    where weak ones are never drawn), or `steps_per_epoch` steps. All other splits are fully labelled.
-    """
-
-    full_groups: Positive
-    full_per_batch: Positive
-    weak: dict[str, Any] = Field(default_factory=lambda: {"kind": "eroded"})
-    seed: NotNegative | None = None
-    steps_per_epoch: Positive | None = None
-
-
 class DataConfig(Section):
     """Where the images come from and how they reach the network.
 
@@ -231,7 +188,8 @@ class DataConfig(Section):
     foreground. One of the two is needed; only a phantom has both, and is generated at `size`.
 
     Without `supervision` every case of the training split is fully labelled. With `balanced` each class (or
-    stratum) comes equally often in training: cases of rare ones are drawn again and again.
+    stratum) comes equally often in training: cases of rare ones are drawn again and again. `noise` makes
+    labels wrong on purpose.
     """
 
     source: SourceConfig
@@ -243,6 +201,7 @@ class DataConfig(Section):
     augment: Literal["none", "flip", "light", "medium"] = "none"
     balanced: bool = False
     supervision: SupervisionConfig | None = None
+    noise: NoiseConfig | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What the sections of a recipe are made of."""
+"""What all sections of a recipe share, and the kinds of numbers in them."""
 
 from __future__ import annotations
 

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 
 import torch
 
+from meddistill.data.cache import CaseCache
 from meddistill.data.case import Case, Source, Split
 from meddistill.data.sampler import EpochSampler
 from meddistill.data.seeding import mixed_seed
+from meddistill.data.sources.answers import strata
 from meddistill.data.sources.scan import listed
-from meddistill.data.task import answers_images
+from meddistill.data.task import answers_images, task_of
 from meddistill.errors import ConfigError, DataError
 
 
@@ -104,6 +106,17 @@ def check_classes(source: Source, split: Split) -> None:
             f"the train split has no image of {listed(absent)}; divide the cases otherwise (data.splits), or "
             "leave the class out of the data"
         )
+
+
+def noted_kinds(cache: CaseCache) -> list[str]:
+    """The kind of each case by which batches are balanced: its stratum.
+
+    Where noise changed labels of whole images it is made from those that were noted, not from the true ones.
+    """
+    if not answers_images(cache.source) or not any(change.changed for change in cache.changes):
+        return [case.stratum for case in cache.cases]
+    labels = cache.labels.read(range(len(cache))).reshape(len(cache), -1).tolist()
+    return strata([tuple(label) for label in labels], cache.source.class_names, task_of(cache.source))
 
 
 def _turns(members: Sequence[int], generator: torch.Generator) -> itertools.chain[int]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from meddistill.data.case import IGNORE_INDEX, Case, Source
+from meddistill.data.noise.relabelling import Changes, Relabelling, count_label
 from meddistill.data.resize import INTERPOLATIONS, Interpolation, checked_size, resize_image, resize_label
 from meddistill.data.rows import RowFile
 from meddistill.data.sources.scan import check_choice
@@ -65,6 +66,8 @@ class CaseCache:
         interpolation: how images are resized, see `meddistill.data.resize`; labels always take the nearest
             value.
         labels: whether labels are read; without them every pixel is `IGNORE_INDEX`, whatever the source has.
+        noise: gives cases wrong labels, at the size of training and before weak labels are made of them; None
+            for the true ones. `changes` counts what it did to each case.
         supervision: which cases keep their full labels, and where weak ones come from; None for full labels
             of all. Then `full` (N,) bool says which do, and `weak` holds the weak labels.
 
@@ -94,6 +97,7 @@ class CaseCache:
         size: int | Sequence[int] | None,
         interpolation: Interpolation = "bilinear",
         supervision: Supervision | None = None,
+        noise: Relabelling | None = None,
         labels: bool = True,
     ) -> None:
         check_choice("interpolation", interpolation, INTERPOLATIONS)
@@ -110,6 +114,8 @@ class CaseCache:
         self._dtype = first.image.dtype
         self.images = self._file_like(first.image)
         self.labels = self._file_like(first.label)
+        self._noise = noise
+        self.changes = [Changes(0, 0)] * len(self.cases)
         self.supervision = supervision
         self.full: Tensor | None = None
         self.weak: CaseFile | None = None
@@ -162,6 +168,7 @@ class CaseCache:
         made.cases = tuple(self.cases[index] for index in indices)
         made.images, made.labels = ChosenRows(self.images, indices), ChosenRows(labels, indices)
         made.supervision = made.full = made.weak = None
+        made.changes = [self.changes[index] for index in indices]
         made._digests = [(self._digests[index][0],) for index in indices]
         return made
 
@@ -189,6 +196,9 @@ class CaseCache:
         """Put one case into its rows; the hash of each of them."""
         case = self.cases[index]
         image, label, original = self._decode_checked(case)
+        if self._noise is not None:
+            noted = self._noise.label(case, label)
+            self.changes[index], label = count_label(label, noted), noted
         rows = [(self.images, image), (self.labels, label)]
         if self.supervision is not None and self.weak is not None:
             known, weak = self.supervision.labels(self.source, case, label, original)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +94,9 @@ class Split:
     Args:
         cases: for each name in `SPLITS` its cases; a split may be empty.
         note: one line that says how the split was made, for the run folder and the report.
+        subset: where `train` is one of overlapping subsets, which one, and the sizes and overlaps of all.
     """
 
     cases: Mapping[str, tuple[Case, ...]] = field(default_factory=dict)
     note: str = ""
+    subset: Mapping[str, Any] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from meddistill.data.cache import CaseCache, CaseFile
 from meddistill.data.case import IGNORE_INDEX, Case, Source
 from meddistill.data.dataset import CaseDataset, Transform, as_float
+from meddistill.data.noise.relabelling import Relabelling
 from meddistill.data.resize import checked_size
 from meddistill.data.rows import RowFile
 from meddistill.data.sampler import Key
@@ -99,6 +100,7 @@ class PatchCache(CaseCache):
         cases: what to hold, in this order.
         patch: size of the crops along Z, Y, X.
         supervision: which volumes keep their full labels, as for `CaseCache`.
+        noise: gives volumes wrong labels, as for `CaseCache`.
 
     Raises:
         DataError: as for `CaseCache`.
@@ -119,11 +121,12 @@ class PatchCache(CaseCache):
         *,
         patch: Sequence[int],
         supervision: Supervision | None = None,
+        noise: Relabelling | None = None,
     ) -> None:
         listed = tuple(cases)
         wanted = checked_size(patch, 3)
         self.shapes = {case.id: _shape(source, case) for case in listed}
-        super().__init__(source, listed, size=None, supervision=supervision)
+        super().__init__(source, listed, size=None, supervision=supervision, noise=noise)
         self.size = wanted
         self._minima, self._points = [], []
         for index in range(len(listed)):

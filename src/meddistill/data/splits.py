@@ -6,11 +6,13 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from meddistill.data.case import SPLITS, Case, Source, Split, is_labelled
 from meddistill.data.grouping import group_of, share_out, take_share
 from meddistill.data.images import strip_ending
 from meddistill.data.sources.scan import listed
+from meddistill.data.subsets import describe_subsets, overlapping_subsets
 from meddistill.errors import ConfigError, DataError, unknown_name
 
 
@@ -22,6 +24,7 @@ def split_cases(
     part: tuple[int, int] | None = None,
     carve: Mapping[str, float] | None = None,
     fraction: float | None = None,
+    subset: tuple[int, int, float] | None = None,
     seed: int = 0,
 ) -> Split:
     """The cases of `source` by split name, from lists, from fractions, or as the source itself says.
@@ -40,13 +43,16 @@ def split_cases(
         carve: for each split name the share of `train` to cut out for it, for example `{"selection": 0.12}`.
         fraction: share of the groups of each split but `test` that is used, at least one; with one seed a
             smaller fraction is a part of a larger one.
+        subset: `(index, of, share)` narrows `train` to one of `of` overlapping subsets of its groups, see
+            `overlapping_subsets`, counted from 0. Comes last and leaves the other splits alone, so that all
+            teachers of an ensemble and their student are chosen and scored on the same cases.
         seed: chooses among the possible divisions.
 
     Raises:
         DataError: a list cannot be read, names unknown cases, or names a case twice; only some cases of the
             source carry a split; or there are too few groups to fill every split.
-        ConfigError: an unknown split name, shares or a part out of range, both `files` and `fractions`, or no
-            way to split.
+        ConfigError: an unknown split name, shares, a part or a subset out of range, both `files` and
+            `fractions`, or no way to split.
 
     Example:
         >>> from types import SimpleNamespace
@@ -75,10 +81,15 @@ def split_cases(
     if fraction is not None:
         parts, taken = _take(parts, fraction, seed)
         note = f"{note}; {taken}"
+    facts: dict[str, Any] = {}
+    if subset is not None:
+        parts, facts = _overlapping(parts, *subset, seed)
+        note = f"{note}; train is subset {subset[0]} of {subset[1]} (from 0) with {subset[2]:g} of its groups"
     unused = len(source.cases) - sum(len(cases) for cases in parts.values())
     counts = ", ".join(f"{name} {len(parts.get(name, ()))}" for name in SPLITS)
     left_out = f", {unused} in no split" if unused else ""
-    return Split({name: tuple(parts.get(name, ())) for name in SPLITS}, f"{note}: {counts}{left_out}")
+    cases_of = {name: tuple(parts.get(name, ())) for name in SPLITS}
+    return Split(cases_of, f"{note}: {counts}{left_out}", facts)
 
 
 def check_no_leak(split: Split) -> None:
@@ -230,6 +241,20 @@ def _take(parts: Mapping[str, list[Case]], fraction: float, seed: int) -> tuple[
         for name, cases in parts.items()
     }
     return taken, f"{fraction:g} of the groups of each split but test are used, seed {seed}"
+
+
+def _overlapping(
+    parts: Mapping[str, list[Case]], index: int, of: int, share: float, seed: int
+) -> tuple[dict[str, list[Case]], dict[str, Any]]:
+    """The subset of train that is wanted, and what `Split.subset` says of it and the others."""
+    if not 0 <= index < of:
+        raise ConfigError(f"subset: there is no subset {index} of {of}; they are counted from 0")
+    train = parts.get("train", [])
+    groups, strata = [group_of(case) for case in train], [case.stratum for case in train]
+    subsets = overlapping_subsets(groups, of, fraction=share, seed=seed, strata=strata)
+    chosen = [train[position] for position in subsets[index]]
+    expected = {"index": index, "of": of, "fraction": share, "expected_overlap": share**2}
+    return {**parts, "train": chosen}, {**expected, **describe_subsets(subsets, len(train))}
 
 
 def _carve(

@@ -12,6 +12,7 @@ from meddistill.report import figures
 from meddistill.report.answers import answers_view
 from meddistill.report.attacks import attacks_view
 from meddistill.report.excluded import exclusion_view
+from meddistill.report.labels import label_sentences
 from meddistill.report.numbers import (
     ABSENT,
     duration,
@@ -101,6 +102,7 @@ def run_page(content: RunContent) -> str:
         noun=answers_noun(content.summary).removesuffix("s"),
         dice_picture=figures.dice_by_case(content.scores),
         curves=_curves(content),
+        labels=tuple(label_sentences(content.environment)),
         exclusion=exclusion_view(content.exclusion, content.environment),
         pacing=figures.pacing_curve(content.history),
         history=history_table(content.history),

@@ -33,7 +33,7 @@ from meddistill.data import (
     make_transform,
     split_cases,
 )
-from meddistill.data.balance import check_balance, check_classes
+from meddistill.data.balance import check_balance, check_classes, noted_kinds
 from meddistill.data.cache import CaseFile
 from meddistill.data.case import SPLITS, Case, Source, Split, is_labelled
 from meddistill.data.dataset import make_mixed_loader
@@ -46,6 +46,7 @@ from meddistill.data.teacher_logits import TeacherLogits
 from meddistill.errors import ConfigError, DataError
 from meddistill.methods import create_method
 from meddistill.training.image_labels import ImageLabelConfig, build_image_labels
+from meddistill.training.label_noise import NoisePlan, plan_noise
 from meddistill.training.supervision import check_files, describe_supervision, supervise
 from meddistill.training.volume_data import build_volumes
 
@@ -111,7 +112,7 @@ def divide(config: DataConfig, source: Source) -> Split:
     Raises:
         DataError: a list cannot be read or names unknown cases.
     """
-    wanted = config.splits
+    wanted, subset = config.splits, config.splits.subset
     root = Path(getattr(config.source, "root", None) or ".")
     files: dict[str, Path | str] = {
         name: path if (path := Path(file)).is_file() else root / file
@@ -126,6 +127,7 @@ def divide(config: DataConfig, source: Source) -> Split:
         part=None if wanted.part is None else (wanted.part.index, wanted.part.of),
         carve=carve or None,
         fraction=wanted.fraction,
+        subset=None if subset is None else (subset.index, subset.of, subset.fraction),
         seed=wanted.seed,
     )
     return source.split(split) if isinstance(source, SliceSource) else split
@@ -136,8 +138,9 @@ class TaskData:
     """Everything about the data that a training needs; each split is decoded when it is first asked for.
 
     With a `supervision` the training split has full labels for some cases alone; all other splits have them.
-    The labels of the splits in `hidden` are never read. `narrow` leaves out cases of a split and gives the
-    others new labels: `split` stays the whole, as do the fingerprint and what is on record.
+    A `noise` makes labels of the splits that it names wrong, as if the source had them so. The labels of the
+    splits in `hidden` are never read. `narrow` leaves out cases of a split and gives the others new labels:
+    `split` stays the whole, as do the fingerprint and what is on record.
     """
 
     config: DataConfig
@@ -145,6 +148,7 @@ class TaskData:
     split: Split
     supervision: Supervision | None = None
     hidden: frozenset[str] = frozenset()
+    noise: NoisePlan | None = None
     _sets: dict[str, CaseDataset] = field(default_factory=dict)
     _narrowed: dict[str, CaseDataset] = field(default_factory=dict)
 
@@ -154,13 +158,13 @@ class TaskData:
 
         Args:
             config: the data section of a recipe.
-            seed: the recipe's, for a supervision that has none of its own.
+            seed: the recipe's, for a supervision or a noise that has none of its own.
 
         Raises:
             DataError: see `build_source` and `divide`; or a group lies in two splits, or the training split
                 lacks a class of whole images.
-            ConfigError: more fully labelled groups than there are, sizes that do not fit, or cases of one
-                kind that are to be balanced.
+            ConfigError: more fully labelled groups than there are, sizes that do not fit, cases of one kind
+                that are to be balanced, or a noise that does not fit the labels.
         """
         source = build_source(config.source, size=tuple(config.size or ()))
         if config.patch is not None and source.dims != 3:
@@ -175,7 +179,9 @@ class TaskData:
         check_classes(source, split)
         if config.balanced:
             check_balance(split.cases.get("train", ()))
-        return cls(config, source, split, supervise(config.supervision, source, split, seed=seed))
+        supervision = supervise(config.supervision, source, split, seed=seed)
+        noise = plan_noise(config.noise, source, split, seed=seed)
+        return cls(config, source, split, supervision, noise=noise)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> TaskData:
@@ -183,8 +189,7 @@ class TaskData:
 
         Raises:
             DataError, ConfigError: see `from_config`; or the recipe names both such a method and a
-                supervision,
-                or crops.
+                supervision, label noise or crops.
         """
         if create_method(**recipe.method).needs_labels:
             return cls.from_config(recipe.data, seed=recipe.seed)
@@ -192,6 +197,11 @@ class TaskData:
             raise ConfigError(
                 f"data.supervision says who keeps full labels, but {recipe.method['name']} learns from "
                 "teachers alone; leave it out"
+            )
+        if recipe.data.noise is not None and UNREAD.intersection(recipe.data.noise.splits):
+            raise ConfigError(
+                f"data.noise makes labels wrong that {recipe.method['name']}, which learns from teachers "
+                "alone, does not read; leave it out"
             )
         if recipe.data.patch is not None:
             raise ConfigError(
@@ -256,22 +266,26 @@ class TaskData:
                 raise DataError(
                     f"the {split} split has no cases; set data.splits (now: {self.split.note or 'nothing'})"
                 )
-            labels = split not in self.hidden
-            cache = self._decoded(cases, self.supervision if split == "train" else None, labels=labels)
+            cache = self._decoded(split, cases)
             check_files(cache)
             self._sets[split] = CaseDataset(cache)
         return self._sets[split]
 
-    def _decoded(self, cases: Sequence[Case], supervision: Supervision | None, *, labels: bool) -> CaseCache:
+    def _decoded(self, split: str, cases: Sequence[Case]) -> CaseCache:
+        supervision = self.supervision if split == "train" else None
+        noise = None if self.noise is None else self.noise.relabelling(split, self.source, cases)
         if self.config.patch is not None:
-            return PatchCache(self.source, cases, patch=self.config.patch, supervision=supervision)
+            return PatchCache(
+                self.source, cases, patch=self.config.patch, supervision=supervision, noise=noise
+            )
         return CaseCache(
             self.source,
             cases,
             size=self.config.size,
             interpolation=self.config.interpolation,
             supervision=supervision,
-            labels=labels,
+            noise=noise,
+            labels=split not in self.hidden,
         )
 
     def decode(self) -> None:
@@ -307,7 +321,7 @@ class TaskData:
             )
         else:
             dataset = CaseDataset(cache, transform=transform, seed=seed, teacher=teacher)
-        kinds = [case.stratum for case in cache.cases] if self.config.balanced else None
+        kinds = noted_kinds(cache) if self.config.balanced else None
         make = partial(make_loader, shuffle=True, kinds=kinds)
         if self.config.supervision is not None:
             full, steps = self.config.supervision.full_per_batch, self.config.supervision.steps_per_epoch

@@ -23,6 +23,7 @@ from meddistill.training.data import TaskData
 from meddistill.training.disturbed import score_disturbed
 from meddistill.training.further_tests import find_test
 from meddistill.training.hardware import device_for
+from meddistill.training.label_noise import when_scored
 from meddistill.training.recipe_teacher import teacher_for, weigh
 from meddistill.training.run_folder import RunFolder, read_json
 from meddistill.training.scoring import gallery_of_split, score_split
@@ -150,5 +151,6 @@ def _cases_of(folder: RunFolder, recipe: Recipe, split: str, spec: ModelSpec) ->
 
 
 def _own_data(recipe: Recipe) -> TaskData:
-    """The data of the run, with the full labels of every case."""
-    return TaskData.from_config(recipe.data.model_copy(update={"supervision": None}))
+    """The data of the run, with the full and true labels of every case that it was trained on."""
+    changes = {"supervision": None, "noise": when_scored(recipe.data.noise)}
+    return TaskData.from_config(recipe.data.model_copy(update=changes), seed=recipe.seed)

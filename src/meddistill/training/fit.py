@@ -35,6 +35,7 @@ from meddistill.training.hardware import describe
 from meddistill.training.launcher import make_trainer
 from meddistill.training.member_storing import StoredMembers
 from meddistill.training.module import DistillationModule
+from meddistill.training.noise_record import describe_noise, write_noise
 from meddistill.training.preparation import Prepared, prepare, reopen
 from meddistill.training.run_folder import RunFolder
 from meddistill.training.scoring import describe_reading
@@ -149,7 +150,9 @@ def _begin(
             "tests": describe_tests(tests),
             "attacks": attacked,
             "scored": list(scored_cases(data, tests, attacked)),
+            **({"subset": data.split.subset} if data.split.subset else {}),
             **data.describe_supervision(),
+            **describe_noise(data),
             **describe_transfer(data),
         },
     )
@@ -168,6 +171,7 @@ def _begin(
             "self_distillation": all(same_architecture(student, network) for network in teacher.networks),
         }
     write_json(folder.model, described)
+    write_noise(folder, data)
     if prepared.calibration is not None:
         write_json(folder.calibration, prepared.calibration.to_json())
     if prepared.scores is not None:

@@ -48,8 +48,8 @@ def find_test(recipe: Recipe, name: str, spec: ModelSpec) -> TaskData:
     test, where = recipe.tests[name], f"tests.{name}"
     source = build_source(test.source, size=tuple(recipe.data.size or ()), where=f"{where}.source")
     _check_fits(where, source, spec)
-    changes = {"source": test.source, "splits": test.splits or recipe.data.splits, "supervision": None}
-    config = recipe.data.model_copy(update=changes)
+    own = {"source": test.source, "splits": test.splits or recipe.data.splits}
+    config = recipe.data.model_copy(update={**own, "supervision": None, "noise": None})
     split = Split({"test": source.cases}, f"all cases: test {len(source.cases)}")
     if test.splits is not None:
         divided = divide(config, source)

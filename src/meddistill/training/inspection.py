@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from meddistill.data.sources.scan import image_files
 from meddistill.deploy.targets import is_mask
 from meddistill.errors import ConfigError, DataError, nearest
 from meddistill.training.data import TaskData, build_source, divide
+from meddistill.training.noise_record import noise_table
 from meddistill.training.sheet import check_sheet, label_pictures, weak_pictures, write_sheet
 
 _NAMES = {"train": "train", "selection": "selection", "val": "selection", "test": "test"}
@@ -33,8 +35,9 @@ def inspect_data(
 ) -> Inspection:
     """Inspect a data set and, where one is known, its split.
 
-    Of a recipe with `data.supervision` the weak labels are looked at too, as training will see them. Data
-    that cannot be read, or whose groups leak, get neither that nor a sheet.
+    Of a recipe with `data.supervision` the weak labels are looked at too, as training will see them, and of
+    one with `data.noise` what it really changes. Data that cannot be read, or whose groups leak, get neither
+    that nor a sheet.
 
     Args:
         data: a class-folder tree with or without masks, volumes in one of the layouts of docs/volumes.md, a
@@ -56,6 +59,9 @@ def inspect_data(
     inspection = inspect_source(source, split)
     if not inspection.can_be_read:
         return inspection
+    if recipe is not None and recipe.data.noise is not None:
+        table = noise_table(TaskData.from_config(recipe.data, seed=recipe.seed))
+        inspection = replace(inspection, tables=(*inspection.tables, table))
     if recipe is not None and recipe.data.supervision is not None:
         cache = TaskData.from_config(recipe.data, seed=recipe.seed).dataset("train").cache
         facts = examine_weak(cache)

@@ -92,6 +92,11 @@ class RunFolder:
         """The numbers that the rules measured of each case, CSV."""
         return self.root / "exclusion.csv"
 
+    @property
+    def label_noise(self) -> Path:
+        """The noted and the true label of each case, or how far its map was changed, CSV; only with noise."""
+        return self.root / "label-noise.csv"
+
     def scores(self, split: str = "test", branch: str | None = None) -> Path:
         """Per-case, per-class scores of `split`, CSV; with `branch` those of that branch of the student."""
         name = f"{split}-scores" if branch is None else f"{split}-scores-{branch}"

@@ -34,7 +34,14 @@ class Noise(ABC):
 
 
 class ClassNoise(Noise):
-    """Noise on labels that are one class for each case."""
+    """Noise on labels that are one class for each case.
+
+    `needs_features` says that it depends on what the cases look like, `among_others` that it chooses among
+    several other classes, so that two are too few for it to differ from a flip.
+    """
+
+    needs_features: ClassVar[bool] = False
+    among_others: ClassVar[bool] = False
 
     def apply(
         self,

@@ -51,6 +51,8 @@ class InstanceDependent(ClassNoise):
     """
 
     name = "instance_dependent"
+    needs_features = True
+    among_others = True
     rate: float
     spread: float = 0.1
     sharpness: float = 1.0

@@ -87,6 +87,7 @@ class PairFlip(TransitionNoise):
     """
 
     name = "pair_flip"
+    among_others = True
     rate: float
 
     def __post_init__(self) -> None:

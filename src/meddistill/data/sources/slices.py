@@ -99,7 +99,7 @@ class SliceSource:
         """A split of the volumes as one of their slices."""
         parts = {name: self.slices_of(volumes) for name, volumes in split.cases.items()}
         counts = ", ".join(f"{name} {len(cases)}" for name, cases in parts.items())
-        return Split(parts, f"{split.note}; slices: {counts}")
+        return replace(split, cases=parts, note=f"{split.note}; slices: {counts}")
 
     def read_image(self, case: Case) -> npt.NDArray[np.float32]:
         """The slice as (C, H, W) float32 in 0..1, normalised over its whole volume."""
