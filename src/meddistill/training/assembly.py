@@ -18,8 +18,9 @@ from meddistill.models import ModelSpec
 from meddistill.teachers import BaseTeacher
 from meddistill.training.compiling import check_compiler, compile_networks
 from meddistill.training.data import TaskData, check_batches
-from meddistill.training.hardware import set_layout
+from meddistill.training.hardware import set_layout, takes_bf16
 from meddistill.training.module import DistillationModule
+from meddistill.training.narrow_maps import widen_narrow_maps
 from meddistill.training.recipe_teacher import teacher_for
 from meddistill.training.start import Start, start_student
 from meddistill.training.supervision import check_labels
@@ -58,6 +59,8 @@ class Assembly:
         training, teacher = self.recipe.training, self.recipe.teacher
         if self.teacher is not None:
             self.teacher.to(device)
+        if device.type == "cpu" and takes_bf16(training.precision, training.accelerator):
+            widen_narrow_maps(self.student)
         if training.channels_last:
             set_layout(self.spec.dims, self.student, self.teacher)
         if training.compile or (teacher.compile and self.teacher is not None):
