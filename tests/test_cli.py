@@ -46,6 +46,7 @@ def test_the_commands_are_known():
         "study",
         "demo",
         "predict",
+        "robustness",
         "inspect",
         "bench",
         "report",

@@ -37,7 +37,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data_app, name="data")
-app.command()(robustness)
 
 
 def main() -> None:
@@ -302,6 +301,9 @@ def predict(
 
     files = predict_folder(run, folder, out, overwrite=overwrite, device=device, branch=branch)
     print(f"answers in {files[0]}" if files[0].suffix == ".csv" else f"{len(files)} masks in {out}")
+
+
+app.command()(robustness)
 
 
 @app.command(context_settings=TAKES_KEYS)
