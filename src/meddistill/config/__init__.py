@@ -1,6 +1,6 @@
 """Recipes: YAML read into typed, frozen values; unknown keys and wrong types are refused."""
 
-from meddistill.config.labels import NoiseConfig, SupervisionConfig
+from meddistill.config.labels import CleanConfig, NoiseConfig, SupervisionConfig
 from meddistill.config.load import load_recipe, parse_overrides, recipe_to_yaml
 from meddistill.config.schema import (
     DataConfig,
@@ -13,6 +13,7 @@ from meddistill.config.schema import (
 )
 
 __all__ = [
+    "CleanConfig",
     "DataConfig",
     "FineTuneConfig",
     "ModelConfig",

@@ -33,6 +33,10 @@ def check_data(recipe: Recipe) -> None:
     _check_splits("data.splits", data.splits)
     if data.noise is not None:
         _check_noise(data.noise, data.source.kind)
+    if data.clean is not None and data.source.kind not in IMAGE_LABELS:
+        raise ConfigError(
+            "data.clean is for labels of whole images, one class each, but data.source has maps; leave it out"
+        )
     for name, test in recipe.tests.items():
         check_name("tests", name)
         if test.source.kind == "images":

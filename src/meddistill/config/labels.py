@@ -51,3 +51,20 @@ class NoiseConfig(Section):
     def options(self) -> dict[str, Any]:
         """The options of the kind."""
         return dict(self.model_extra or {})
+
+
+class CleanConfig(Section):
+    """Training cases whose label is probably wrong are left out; for labels of one class an image.
+
+    `confident_learning` (Northcutt et al. 2021) divides the groups (patients) of the training split into
+    `folds` by the recipe's seed, trains the recipe's network without teacher or start on all but one of them
+    for `epochs` (as many as the student when null), and compares its probabilities with the labels of that
+    one. `filter_by` is the rule of cleanlab, which `pip install 'meddistill[clean]'` brings.
+    """
+
+    name: Literal["confident_learning"]
+    folds: Annotated[int, Field(ge=2)] = 3
+    epochs: Positive | None = None
+    filter_by: Literal[
+        "prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given"
+    ] = "prune_by_noise_rate"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from meddistill.config.attacks import AttackConfig
-from meddistill.config.labels import NoiseConfig, SupervisionConfig
+from meddistill.config.labels import CleanConfig, NoiseConfig, SupervisionConfig
 from meddistill.config.section import NotNegative, Positive, Section
 from meddistill.config.splitting import SplitConfig
 
@@ -189,7 +189,7 @@ class DataConfig(Section):
 
     Without `supervision` every case of the training split is fully labelled. With `balanced` each class (or
     stratum) comes equally often in training: cases of rare ones are drawn again and again. `noise` makes
-    labels wrong on purpose.
+    labels wrong on purpose, `clean` leaves out training cases whose label seems wrong.
     """
 
     source: SourceConfig
@@ -202,6 +202,7 @@ class DataConfig(Section):
     balanced: bool = False
     supervision: SupervisionConfig | None = None
     noise: NoiseConfig | None = None
+    clean: CleanConfig | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from meddistill.report.verdict import mapping
 
 
 def label_sentences(environment: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence on the subset of the training split, and one on labels that were made wrong on purpose.
+    """A sentence each on the subset of the training split, on label noise, and on a clean-up of labels.
 
     Args:
         environment: the parsed `environment.json`.
@@ -34,6 +34,23 @@ def label_sentences(environment: Mapping[str, Any]) -> Iterator[str]:
             f"{number(done.get('cases'), 0)} {split} cases were given wrong labels on purpose, "
             f"{_percent(done.get('share'))} of all {noise.get('unit')}."
         )
+    if clean := mapping(environment.get("label_clean")):
+        removed, cases = number(clean.get("removed"), 0), number(clean.get("cases"), 0)
+        yield (
+            f"Label clean-up ({clean.get('name')}, {clean.get('folds')} folds): {removed} of {cases} "
+            f"training cases were left out, their labels being probably wrong.{_found(clean)}"
+        )
+
+
+def _found(clean: Mapping[str, Any]) -> str:
+    """How well a clean-up did, where it is known which labels are wrong."""
+    if to_number(clean.get("made_wrong")) is None:
+        return ""
+    recall, precision = _percent(clean.get("recall")), _percent(clean.get("precision"))
+    return (
+        f" Of the labels that noise had made wrong it found {recall} (recall); of those that it left out "
+        f"{precision} were indeed wrong (precision)."
+    )
 
 
 def _percent(share: Any) -> str:

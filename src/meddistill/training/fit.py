@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import lightning as L
@@ -28,11 +26,12 @@ from meddistill.training.claim import (
     claimed,
     is_first_process,
 )
+from meddistill.training.cleaning import Cleaning, check_clean, cleaned, write_clean
 from meddistill.training.compiling import compile_errors
 from meddistill.training.data import TaskData
 from meddistill.training.further_tests import describe_tests, find_tests, scored_cases
 from meddistill.training.hardware import describe
-from meddistill.training.launcher import make_trainer
+from meddistill.training.launcher import make_trainer, quiet
 from meddistill.training.member_storing import StoredMembers
 from meddistill.training.module import DistillationModule
 from meddistill.training.noise_record import describe_noise, write_noise
@@ -85,6 +84,7 @@ def fit(
     check_writable(folder.root)
     goes_on = resume and folder.checkpoint.exists()
     task = assemble(recipe, resumed=goes_on)
+    check_clean(recipe, task.data)
     tests = find_tests(recipe, task.spec, task.data)
     check_attacked(recipe, task.data, tests)
     tuning = None
@@ -99,12 +99,13 @@ def fit(
     task.ready(trainer.strategy.root_device)
     resumed = restore_torch_state(folder.checkpoint) if goes_on else None
     place = Path(stores) if stores else folder.root.parent / "teacher-stores"
+    cleaning = cleaned(recipe, task.data, folder, resumed=goes_on, say=say)
     with compile_errors():
         prepared = prepare(task, place, say=say) if resumed is None else reopen(task, place)
     module = task.module(live=prepared.stored is None)
     with claimed(folder) if is_first_process() else contextlib.nullcontext():
         if is_first_process() and resumed is None:
-            _begin(folder, task, prepared, tuning, tests)
+            _begin(folder, task, prepared, tuning, tests, cleaning)
         if resumed is not None:
             check_same_split(folder, task.data)
             for name, data in tests.items():
@@ -129,6 +130,7 @@ def _begin(
     prepared: Prepared,
     tuning: Tuning | None,
     tests: Mapping[str, TaskData],
+    cleaning: Cleaning | None,
 ) -> None:
     """Write what is known before the first step: the config first, so that a killed run can be resumed.
 
@@ -153,6 +155,7 @@ def _begin(
             **({"subset": data.split.subset} if data.split.subset else {}),
             **data.describe_supervision(),
             **describe_noise(data),
+            **({} if cleaning is None else {"label_clean": cleaning.to_json()}),
             **describe_transfer(data),
         },
     )
@@ -172,6 +175,7 @@ def _begin(
         }
     write_json(folder.model, described)
     write_noise(folder, data)
+    write_clean(folder, cleaning)
     if prepared.calibration is not None:
         write_json(folder.calibration, prepared.calibration.to_json())
     if prepared.scores is not None:
@@ -222,7 +226,7 @@ def _train(
     selection = None
     if task.data.split.cases.get("selection"):
         selection = task.data.loader("selection", batch_size=task.recipe.training.batch_size)
-    with _quiet(), compile_errors():
+    with quiet(), compile_errors():
         try:
             trainer.fit(
                 module, training, selection, ckpt_path=checkpoint, weights_only=True if checkpoint else None
@@ -232,25 +236,3 @@ def _train(
             raise RunError(f"cannot write the run: {reason}; free some space, then --resume") from error
     if trainer.interrupted:
         raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide hints of the launcher that do not concern the user of a recipe.
-
-    A full disk reaches us as an OSError; TensorBoard's thread, which meets it first, would print it as well.
-    """
-    hook = threading.excepthook
-
-    def report(failure: threading.ExceptHookArgs) -> None:
-        if not issubclass(failure.exc_type, OSError):
-            hook(failure)
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        threading.excepthook = report
-        try:
-            yield
-        finally:
-            threading.excepthook = hook

@@ -1,9 +1,12 @@
-"""The Lightning trainer that a recipe asks for: devices, precision and nothing that writes by itself."""
+"""The Lightning trainer that a recipe asks for: devices, precision, and nothing that writes by itself."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +62,25 @@ def make_trainer(
         raise ConfigError(
             f"training.accelerator: {asked} cannot be used on this machine: {str(error).splitlines()[0]}"
         ) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hide hints of the launcher that do not concern the user of a recipe.
+
+    A full disk reaches us as an OSError; TensorBoard's thread, which meets it first, would print it as well.
+    """
+    hook = threading.excepthook
+
+    def report(failure: threading.ExceptHookArgs) -> None:
+        if not issubclass(failure.exc_type, OSError):
+            hook(failure)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        threading.excepthook = report
+        try:
+            yield
+        finally:
+            threading.excepthook = hook

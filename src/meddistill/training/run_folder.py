@@ -97,6 +97,11 @@ class RunFolder:
         """The noted and the true label of each case, or how far its map was changed, CSV; only with noise."""
         return self.root / "label-noise.csv"
 
+    @property
+    def label_clean(self) -> Path:
+        """The cases that were left out because their label is probably wrong, CSV; only with clean-up."""
+        return self.root / "label-clean.csv"
+
     def scores(self, split: str = "test", branch: str | None = None) -> Path:
         """Per-case, per-class scores of `split`, CSV; with `branch` those of that branch of the student."""
         name = f"{split}-scores" if branch is None else f"{split}-scores-{branch}"

@@ -190,8 +190,8 @@ def write_exclusion(folder: RunFolder, data: TaskData, found: Exclusion) -> None
 
 
 def describe_transfer(data: TaskData) -> dict[str, Any]:
-    """What the run's environment says of cases that were left out; empty where none can be."""
-    if not data.left_out():
+    """What the run's environment says of cases that rules excluded; empty where none can be."""
+    if not data.hidden or not data.left_out():
         return {}
     agreement = {"selection": AGREEMENT} if data.split.cases.get("selection") else {}
     return {**agreement, "excluded_cases": data.left_out()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from meddistill.config.labels import NoiseConfig
+from meddistill.config.labels import CleanConfig, NoiseConfig
 from meddistill.config.load import check_section
 from meddistill.config.splitting import SplitConfig
 from meddistill.data.noise import NOISES
@@ -26,7 +26,9 @@ def test_the_table_names_every_kind_with_its_options():
     assert named == set(NOISES)
 
 
-@pytest.mark.parametrize(("key", "kind"), [("noise", NoiseConfig), ("splits", SplitConfig)])
+@pytest.mark.parametrize(
+    ("key", "kind"), [("noise", NoiseConfig), ("splits", SplitConfig), ("clean", CleanConfig)]
+)
 def test_the_recipes_on_the_page_are_read(key, kind):
     shown = [yaml.safe_load(text)["data"] for text in re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)]
     sections = [section[key] for section in shown if key in section]
