@@ -152,6 +152,36 @@ def _grouped(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[dict[st
         yield group, [row for row in rows if row["group"] == group]
 
 
+def columns_text(found: Mapping[str, Mapping[str, Any]], what: str) -> str:
+    """The ratios of several cases one after another, for a terminal; `what` was timed."""
+    lines = []
+    for name, result in found.items():
+        lines.append(f"{name}: {what}, ratio within a round (median, middle half)")
+        lines += [
+            f"  {row['group'][:34]:<36}{row['what']:<42}{row['median']:>7.3f}  {_iqr(row)}"
+            for row in result["ratios"]
+        ]
+    return "\n".join(lines)
+
+
+def columns_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The lines of a table in Markdown: a row for each comparison, a column for each case."""
+    lines = ["| | " + " | ".join(found) + " |", "|---|" + "---|" * len(found)]
+    for group, rows in _grouped(next(iter(found.values()))["ratios"]):
+        lines.append(f"| **{group}** |" + " |" * len(found))
+        for row in rows:
+            cells = [_same(result, row) for result in found.values()]
+            shown = " | ".join(f"{cell['median']:.3f} ({_iqr(cell)})" for cell in cells)
+            lines.append(f"| {row['what']} | {shown} |")
+    return lines
+
+
+def _same(result: Mapping[str, Any], row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same comparison of another case."""
+    places = ("group", "what")
+    return next(other for other in result["ratios"] if all(other[key] == row[key] for key in places))
+
+
 def _iqr(row: Mapping[str, float]) -> str:
     return f"{row['quarter']:.3f}–{row['three_quarters']:.3f}"
 

@@ -19,7 +19,7 @@ import torch
 from bench_page import add_outputs, machine, machine_lines, save
 from meddistill.models import count_parameters
 from step_loops import STORED_LOOPS
-from step_tables import STORED_COMPARISONS, described, ratios
+from step_tables import STORED_COMPARISONS, columns_table, columns_text, described, ratios
 from step_task import Network, Settings, Task
 from train_step import check_parity, run
 
@@ -73,18 +73,6 @@ TOLERANCE = 2e-3
 """Half precision moves a logit by 2^-11 of its size, and a few pixels of P-CD across its thresholds."""
 
 
-def text_table(found: Mapping[str, Any]) -> str:
-    """The ratios of all sizes for a terminal."""
-    lines = []
-    for name, result in found.items():
-        lines.append(f"{name}: step time, ratio within a round (median, middle half)")
-        lines += [
-            f"  {row['group'][:34]:<36}{row['what']:<42}{row['median']:>7.3f}  {_half(row)}"
-            for row in result["ratios"]
-        ]
-    return "\n".join(lines)
-
-
 def markdown_page(found: Mapping[str, Any], hardware: Mapping[str, Any]) -> str:
     """The page docs/results/store-step.md: a row for each comparison, a column for each size."""
     first = next(iter(found.values()))["settings"]
@@ -101,18 +89,8 @@ def markdown_page(found: Mapping[str, Any], hardware: Mapping[str, Any]) -> str:
         "new order each.",
         *machine_lines(hardware),
         "",
-        "| | " + " | ".join(found) + " |",
-        "|---|" + "---|" * len(found),
+        *columns_table(found),
     ]
-    group = None
-    for position, row in enumerate(next(iter(found.values()))["ratios"]):
-        if row["group"] != group:
-            group = row["group"]
-            lines.append(f"| **{group}** |" + " |" * len(found))
-        cells = [result["ratios"][position] for result in found.values()]
-        lines.append(
-            f"| {row['what']} | " + " | ".join(f"{c['median']:.3f} ({_half(c)})" for c in cells) + " |"
-        )
     lines += [
         "",
         "Largest relative difference of a first loss from that of the live teacher: " + _parity(found) + ".",
@@ -137,10 +115,6 @@ def _parity(found: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value:.0e}" for name, value in worst.items())
 
 
-def _half(row: Mapping[str, float]) -> str:
-    return f"{row['quarter']:.3f}–{row['three_quarters']:.3f}"
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the files asked for."""
     parser = argparse.ArgumentParser(description="Time of a step from stored teacher logits.")
@@ -156,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(given.threads)
     found = {name: measure(replace(CASES[name], rounds=given.rounds)) for name in given.only}
     hardware = machine("store_step.py")
-    print(text_table(found))
+    print(columns_text(found, "step time"))
     save(given, {"hardware": hardware, "sizes": found}, markdown_page(found, hardware))
 
 

@@ -7,11 +7,13 @@ import os
 import pytest
 import torch
 
+import ensemble_epoch
+import ensemble_task
 import epoch
 import memory
 import store_step
 from meddistill.teachers import Teacher
-from step_tables import STORED_COMPARISONS
+from step_tables import STORED_COMPARISONS, columns_text
 from step_task import Network, Settings, Task
 
 TINY = Settings(
@@ -41,7 +43,7 @@ def test_the_page_has_a_column_for_each_size_and_a_row_for_each_comparison(found
     for rows in STORED_COMPARISONS.values():
         assert all(f"| {what} | " in page for what, _, _ in rows)
     assert "| | tiny |" in page
-    assert "1.000" in store_step.text_table({"tiny": {"ratios": [ratio(1.0)]}})
+    assert "1.000" in columns_text({"tiny": {"ratios": [ratio(1.0)]}}, "step time")
 
 
 def ratio(value):
@@ -89,6 +91,23 @@ def test_every_way_to_train_an_epoch_is_timed():
     page = epoch.markdown_page(result, found_hardware())
     assert "best peer / stored" in page
     assert "best peer / stored" in epoch.text_table(result)
+
+
+@pytest.mark.parametrize("task", ["classification", "multi_label", "segmentation"])
+def test_an_epoch_from_four_teachers_is_timed(task):
+    maps = task == "segmentation"
+    network = Network("pcd/unet", {"width": 2}) if maps else Network("timm/test_resnet")
+    settings = ensemble_task.Settings(
+        task=task, student=network, teachers=(network,) * 4, classes=2 if maps else 3, size=32, images=8,
+        batch=4, rounds=2,
+    )  # fmt: skip
+    found = {"tiny": ensemble_epoch.measure(settings)}
+    named = {name for rows in ensemble_epoch.COMPARISONS.values() for _, *pair in rows for name in pair}
+    for seconds in found["tiny"]["seconds"]:
+        assert set(seconds) == named
+        assert min(seconds.values()) > 0
+    page = ensemble_epoch.markdown_page(found, found_hardware())
+    assert all(f"| {what} | " in page for rows in ensemble_epoch.COMPARISONS.values() for what, _, _ in rows)
 
 
 def test_the_memory_of_a_process_is_read_and_reported():

@@ -41,7 +41,7 @@ def test_a_student_that_answers_once_per_image_is_refused():
 
 
 @pytest.mark.parametrize(
-    "weights", ["uniform", "confidence", "validation_per_class", [1, 2.5], [[1, 0], [0.5, 1]]]
+    "weights", ["uniform", "confidence", "best", "validation_per_class", [1, 2.5], [[1, 0], [0.5, 1]]]
 )
 def test_an_ensemble_survives_yaml(weights):
     members = [
@@ -78,7 +78,7 @@ def test_a_minimal_recipe_gets_the_stated_defaults():
         ),
         (
             {"teacher": {"weights": "valdation"}},
-            "teacher.weights: input should be 'uniform', 'confidence', 'validation' or "
+            "teacher.weights: input should be 'uniform', 'confidence', 'best', 'validation' or "
             "'validation_per_class', got 'valdation'",
         ),
         (

@@ -7,11 +7,12 @@ from meddistill.errors import ConfigError
 from meddistill.losses import (
     LabelSmoothingCrossEntropy,
     SymmetricCrossEntropy,
+    binary_cross_entropy,
     cross_entropy,
     label_smoothing_cross_entropy,
     symmetric_cross_entropy,
 )
-from meddistill.testing import DistillationLossTestCase, make_inputs
+from meddistill.testing import DistillationLossTestCase, gradient, make_inputs
 
 TWO_CLASSES = ((3, 2), (2, 2, 5, 4), (2, 2, 4, 3, 4))
 
@@ -69,6 +70,27 @@ def test_a_wrong_label_costs_at_most_a():
     assert symmetric_cross_entropy(logits, torch.tensor([1]), alpha=0.0).item() == pytest.approx(4.0)
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (2, 2, 5, 4)])
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (label_smoothing_cross_entropy, {"smoothing": 0.3}),
+        (symmetric_cross_entropy, {"alpha": 0.5, "beta": 2.0}),
+    ],
+)
+def test_a_label_that_excludes_no_other_has_two_states(function, options, shape):
+    logits, _, other = make_inputs(shape)
+    labels = (other > 0).long()
+    labels.view(-1)[::3] = -100
+    logits.requires_grad_()
+    found = function(logits, labels, **options)
+    pairs = torch.stack((torch.zeros_like(logits), logits), 1)  # the two states of each label as two classes
+    expected = function(pairs, labels, **options)
+    torch.testing.assert_close(found, expected)
+    assert not found[labels == -100].any()
+    torch.testing.assert_close(gradient(found, logits), gradient(expected, logits))
+
+
 @pytest.mark.parametrize("function", [label_smoothing_cross_entropy, symmetric_cross_entropy])
 def test_ignored_pixels_are_zero(function):
     labels = torch.tensor([0, 255])
@@ -90,6 +112,7 @@ def test_modules_store_their_arguments():
     ("function", "options", "message"),
     [
         (label_smoothing_cross_entropy, {"smoothing": 1.5}, "smoothing must lie in 0..1, got 1.5"),
+        (binary_cross_entropy, {"smoothing": -0.5}, "smoothing must lie in 0..1, got -0.5"),
         (symmetric_cross_entropy, {"alpha": -1}, "alpha must be a number of 0 or more, got -1"),
         (symmetric_cross_entropy, {"beta": math.nan}, "beta must be a number of 0 or more, got nan"),
         (symmetric_cross_entropy, {"log_zero": 0}, "log_zero must be a number below 0, got 0"),

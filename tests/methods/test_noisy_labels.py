@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from meddistill.errors import ConfigError
 from meddistill.losses import (
+    binary_cross_entropy,
     cross_entropy,
     label_smoothing_cross_entropy,
     partial_cross_entropy,
@@ -87,6 +88,48 @@ def test_or_from_the_pixels(shape):
     terms = method(TwinLogits(first, second), make_batch(labels))
     torch.testing.assert_close(terms["first"], values[0][values[1].argsort()[:count]].mean())
     torch.testing.assert_close(terms["second"], values[1][values[0].argsort()[:count]].mean())
+
+
+def several(shape):
+    """Logits of two networks, and labels that do not exclude each other, some of them unknown."""
+    first, _, second = make_inputs(shape)
+    labels = (make_inputs(shape, seed=3)[0] > 0).long()
+    labels.view(-1)[::4] = -100
+    return first, labels, second
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_labels_that_exclude_nothing_have_a_mean_over_the_known_ones(shape):
+    logits, labels, _ = several(shape)
+    known = labels != -100
+    for method, values in (
+        (LabelSmoothing(smoothing=0.3), label_smoothing_cross_entropy(logits, labels, smoothing=0.3)),
+        (SymmetricLearning(beta=0.5), symmetric_cross_entropy(logits, labels, beta=0.5)),
+    ):
+        torch.testing.assert_close(method(logits, make_batch(labels))["loss"], values[known].mean())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_co_teaching_ranks_an_image_by_the_mean_of_its_known_labels(shape):
+    first, labels, second = several(shape)
+    labels[0] = -100  # an image without any label is never the easiest
+    losses = [binary_cross_entropy(z, labels).flatten(1) for z in (first, second)]
+    known = (labels != -100).flatten(1).sum(1)
+    means = [values.sum(1)[1:] / known[1:] for values in losses]
+    kept = [mean.argsort()[: math.floor(0.6 * (shape[0] - 1))] for mean in means]
+    terms = CoTeaching(forget_rate=0.4, ramp_epochs=0)(TwinLogits(first, second), make_batch(labels))
+    torch.testing.assert_close(terms["first"], means[0][kept[1]].mean())
+    torch.testing.assert_close(terms["second"], means[1][kept[0]].mean())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_or_each_label_by_itself(shape):
+    first, labels, second = several(shape)
+    values = [binary_cross_entropy(z, labels)[labels != -100] for z in (first, second)]
+    count = math.floor(0.75 * len(values[0]))
+    method = CoTeaching(forget_rate=0.25, ramp_epochs=0, select="pixel")
+    terms = method(TwinLogits(first, second), make_batch(labels))
+    torch.testing.assert_close(terms["first"], values[0][values[1].argsort()[:count]].mean())
 
 
 def test_the_forget_rate_rises_and_stays():

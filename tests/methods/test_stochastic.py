@@ -183,6 +183,22 @@ def test_labels_that_do_not_exclude_each_other(shape):
     torch.testing.assert_close(found["loss"], 0.9 * found["kd"] + 0.1 * bce)
 
 
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_kind_of_labels_is_seen_in_their_shape(shape, several):
+    student, labels, teachers = inputs(shape)
+    labels = (student > 0).long() if several else labels
+    found = [
+        StochasticEnsembleDistillation(multi_label=option)(student, make_batch(labels), teachers)
+        for option in (None, several)
+    ]
+    assert found[0] == found[1]
+    with pytest.raises(
+        ConfigError, match=f"multi_label is {not several}, but labels of the shape .*leave it"
+    ):
+        StochasticEnsembleDistillation(multi_label=not several)(student, make_batch(labels), teachers)
+
+
 def test_nothing_known_about_any_label_gives_zero():
     student, _, teachers = inputs((3, 4))
     nothing = make_batch(torch.full((3, 4), -100))

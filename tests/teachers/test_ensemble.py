@@ -271,6 +271,41 @@ def test_weights_that_cannot_be_fitted_are_refused():
         ensemble.fit_weights(empty)
 
 
+def test_the_best_member_answers_for_all():
+    members = [Teacher(Brightness(0.2)), Teacher(Brightness(0.5)), Teacher(Brightness(0.4))]
+    ensemble = Ensemble(members)
+    scores = ensemble.overall(ensemble.score_members(BATCHES))
+    assert scores == pytest.approx([0.9, 1.0, 1.0])
+    before = ensemble.fingerprint()
+    ensemble.choose_best(scores)
+    assert (ensemble.best, ensemble.name) == (1, "Brightness 2 (best of 3)")  # the first of two equal ones
+    assert torch.equal(ensemble(IMAGE), members[1](IMAGE))
+    assert ensemble.weights[:, 0].tolist() == [0.0, 1.0, 0.0]
+    joined = ensemble.joiner()(ensemble.answers(IMAGE))
+    torch.testing.assert_close(joined.softmax(1), members[1](IMAGE).softmax(1))
+    described = ensemble.describe()
+    assert described["best"] == "Brightness 2"
+    assert described["scores"] == dict(zip(ensemble.member_names, scores, strict=True))
+    assert ensemble.fingerprint() != before
+    ensemble.set_weights(None)
+    assert not {"best", "scores"} & set(ensemble.describe())
+    assert not torch.equal(ensemble(IMAGE), members[1](IMAGE))
+
+
+def test_fitted_weights_keep_their_scores():
+    ensemble = Ensemble([Teacher(Brightness(0.5)), Teacher(Brightness(0.2))])
+    ensemble.fit_weights(BATCHES)
+    assert ensemble.describe()["scores"] == pytest.approx({"Brightness 1": 1.0, "Brightness 2": 0.9})
+
+
+def test_members_of_different_classes_have_no_best():
+    knows_one = Teacher(Brightness(0.5), class_map=[0, 1, None])
+    ensemble = Ensemble([knows_one, Teacher(Says(0.0, 0.0, 1.0), num_classes=3)])
+    with pytest.raises(TeacherError, match="know different classes cannot be compared by one score; give"):
+        ensemble.choose_best([0.5, 0.6])
+    assert ensemble.best is None
+
+
 def test_the_check_scores_the_whole():
     ensemble = Ensemble([Teacher(Brightness(0.5)), Teacher(Brightness(0.2))], name="e")
     check = ensemble.check(BATCHES, num_classes=2, floor=0.5)

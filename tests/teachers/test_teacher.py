@@ -273,3 +273,7 @@ def test_a_check_says_in_one_line_what_it_found():
 def test_labels_of_another_size_are_refused():
     with pytest.raises(DataError, match=r"\(1, 3\) do not fit images of \(1, 4\)"):
         DiceTally(2).update(torch.zeros(1, 4, dtype=torch.long), torch.zeros(1, 3, dtype=torch.long))
+    with pytest.raises(
+        DataError, match=r"whole images \(shape \(1,\)\) do not fit a teacher .* give one that"
+    ):
+        DiceTally(2).update(torch.zeros(1, 4, dtype=torch.long), torch.zeros(1, dtype=torch.long))

@@ -141,6 +141,7 @@ def test_an_ensemble_weighs_what_its_runs_scored_on_their_selection_splits(root,
     assert weighed(root, good_teacher_run, good_teacher_run.root, other.root) == pytest.approx(
         [0.25, 0.75], rel=1e-4
     )
+    assert weighed(root, good_teacher_run, good_teacher_run.root, other.root, weights="best") == [0.0, 1.0]
 
 
 def rows_of_numbers(rows):
@@ -148,7 +149,7 @@ def rows_of_numbers(rows):
 
 
 def test_weights_that_no_run_has_recorded_are_refused(root, teacher_run):
-    with pytest.raises(TeacherError, match=r"validation_per_class needs labels, .* give validation"):
+    with pytest.raises(TeacherError, match=r"validation_per_class needs labels, .* give validation or best"):
         weighed(root, teacher_run, teacher_run.root, weights="validation_per_class")
     with pytest.raises(TeacherError, match=r"student\.safetensors is no run with a score on its own"):
         weighed(root, teacher_run, teacher_run.root, teacher_run.weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import fields
 
 from meddistill.config.labels import NoiseConfig
@@ -48,13 +49,13 @@ def check_data(recipe: Recipe) -> None:
             _check_splits(f"tests.{name}.splits", test.splits)
 
 
-def check_answers(recipe: Recipe, *, answers_once: bool, method_can: bool) -> None:
+def check_answers(recipe: Recipe, *, answers_once: bool, methods: Collection[str]) -> None:
     """Refuse a network or a method that does not fit the labels, and options that need maps.
 
     Args:
         recipe: whose data to look at.
         answers_once: whether its network answers once per image.
-        method_can: whether its method learns from such answers.
+        methods: names of those that learn from such answers.
 
     Raises:
         ConfigError: the first thing wrong, in one line.
@@ -77,10 +78,10 @@ def check_answers(recipe: Recipe, *, answers_once: bool, method_can: bool) -> No
             f"model.name: {model} answers for every pixel, but data.source has labels of whole images; give "
             "a network of timm, for example timm/resnet18"
         )
-    if not method_can:
+    if recipe.method["name"] not in methods:
         raise ConfigError(
             f"method.name: {recipe.method['name']} learns from maps, but data.source has labels of whole "
-            "images; give supervised or distillation"
+            f"images; give one of {', '.join(methods)}"
         )
     for key in ("supervision", "patch"):
         if getattr(data, key) is not None:

@@ -206,7 +206,7 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
     recipe = check_section(Recipe, mapping)
     check_data(recipe)
     check_attacks(recipe)
-    from meddistill.methods import create_method
+    from meddistill.methods import METHODS, create_method
     from meddistill.models.names import resolve_name
 
     if not isinstance(recipe.method.get("name"), str):
@@ -218,7 +218,8 @@ def check_recipe(mapping: Mapping[str, Any]) -> Recipe:
             "crops in every epoch; give --teacher.mode live"
         )
     answers_once = resolve_name(recipe.model.name).library == "timm"
-    check_answers(recipe, answers_once=answers_once, method_can=method.answers_images)
+    of_images = [name for name, kind in METHODS.items() if getattr(kind, "answers_images", False)]
+    check_answers(recipe, answers_once=answers_once, methods=of_images)
     _check_supervision(recipe)
     _check_teacher(recipe.teacher)
     if recipe.fine_tune is not None and None not in (recipe.fine_tune.path, recipe.fine_tune.row):

@@ -265,8 +265,10 @@ class TeacherConfig(TeacherSourceConfig):
 
     Members are joined by `combine`, with `weights` that are equal, found anew for each case by how sure each
     member is of it (`confidence`), fitted to their scores on the selection split (for each member, or for
-    each member and class), or given: one number for each member, or for each member one for each class. A
-    teacher below the `floor` (Dice, or accuracy) is refused.
+    each member and class), or given: one number for each member, or for each member one for each class. With
+    `best` the member with the highest score there is the teacher. A method that learns from each member
+    (`stochastic`) has weights of its own. A teacher below the `floor` (Dice, accuracy, or mean AUROC of
+    several labels) is refused.
 
     `mode` says where the logits come from during training: `joint` computes them once per case and sends the
     stored maps through the same geometric change as the image; `replay` computes `views` augmented views of
@@ -282,7 +284,7 @@ class TeacherConfig(TeacherSourceConfig):
     members: list[TeacherSourceConfig] | None = Field(default=None, min_length=1)
     combine: Literal["probabilities", "logits"] = "probabilities"
     weights: (
-        Literal["uniform", "confidence", "validation", "validation_per_class"]
+        Literal["uniform", "confidence", "best", "validation", "validation_per_class"]
         | list[float]
         | list[list[float]]
     ) = "uniform"

@@ -9,6 +9,7 @@ from meddistill.losses.cross_entropy import (
     partial_cross_entropy,
 )
 from meddistill.losses.dice import SoftDiceLoss, soft_dice_loss
+from meddistill.losses.ensemble_kl import ensemble_bernoulli_kl, ensemble_kl
 from meddistill.losses.entropy import PredictionEntropy, prediction_entropy
 from meddistill.losses.kl import KLDivergence, kl_divergence
 from meddistill.losses.noise_robust import (
@@ -42,6 +43,8 @@ __all__ = [
     "bernoulli_kl",
     "binary_cross_entropy",
     "cross_entropy",
+    "ensemble_bernoulli_kl",
+    "ensemble_kl",
     "kl_divergence",
     "label_smoothing_cross_entropy",
     "label_smoothing_map",

@@ -12,6 +12,7 @@ from meddistill.losses.checks import (
     IGNORE_INDEX,
     LIMIT,
     check_choice,
+    check_fraction,
     check_positive,
     check_same_shape,
     wide,
@@ -65,24 +66,29 @@ def bernoulli_kl(
     return by_label.sum(1) if label_reduction == "sum" else by_label.mean(1)
 
 
-def binary_cross_entropy(logits: Tensor, labels: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
+def binary_cross_entropy(
+    logits: Tensor, labels: Tensor, *, smoothing: float = 0.0, ignore_index: int = IGNORE_INDEX
+) -> Tensor:
     """Cross-entropy of each label with sigmoid(logits), in nats; 0 where the label is ignored.
 
     Args:
         logits: (B, K, *S) for K labels, or (B, K) for labels of the image.
         labels: same shape; 1 where a label is there, 0 where not, or `ignore_index`.
+        smoothing: s, 0..1; the target of a label y is (1 - s) y + s / 2.
         ignore_index: value of labels that do not count.
 
     Returns:
         (B, K, *S), float32 (float64 for double logits).
 
     Raises:
+        ConfigError: `smoothing` lies outside 0..1.
         ValueError: the shapes differ.
 
     Example:
         >>> binary_cross_entropy(torch.zeros(1, 3), torch.tensor([[0, 1, -100]]))
         tensor([[0.6931, 0.6931, 0.0000]])
     """
+    check_fraction("smoothing", smoothing)
     if logits.ndim < 2 or logits.shape != labels.shape:
         raise ValueError(
             f"labels {tuple(labels.shape)} do not fit logits {tuple(logits.shape)}: labels that do not "
@@ -90,7 +96,7 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, *, ignore_index: int = 
         )
     known = labels != ignore_index
     scores = wide(logits)
-    target = labels.to(scores.dtype) * known
+    target = (1 - smoothing) * labels.to(scores.dtype) * known + smoothing / 2
     return torch.where(known, _against(torch.where(known, scores, 0), target), 0)
 
 

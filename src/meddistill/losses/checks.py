@@ -42,6 +42,17 @@ def check_labels(logits: Tensor, labels: Tensor) -> None:
         )
 
 
+def several_labels(logits: Tensor, labels: Tensor) -> bool:
+    """Whether labels do not exclude each other: they have an axis of classes, as the logits have.
+
+    Example:
+        >>> logits = torch.zeros(2, 3)
+        >>> several_labels(logits, torch.tensor([0, 2])), several_labels(logits, torch.ones(2, 3))
+        (False, True)
+    """
+    return labels.ndim == logits.ndim
+
+
 def check_same_shape(student_logits: Tensor, teacher_logits: Tensor) -> None:
     """Refuse logits that are not (B, C, *S) of one shape.
 

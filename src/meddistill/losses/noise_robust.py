@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from meddistill.errors import ConfigError
-from meddistill.losses.checks import IGNORE_INDEX, check_fraction, check_labels, wide
+from meddistill.losses.bernoulli import binary_cross_entropy
+from meddistill.losses.checks import IGNORE_INDEX, check_fraction, check_labels, several_labels, wide
 from meddistill.losses.cross_entropy import cross_entropy
 
 
@@ -16,16 +17,17 @@ def label_smoothing_cross_entropy(
     """Per-pixel cross-entropy with the target (1 - s) one-hot(y) + s / K; 0 at ignored pixels.
 
     Szegedy et al. 2016, "Rethinking the Inception architecture", section 7. With s = 0 this is
-    `cross_entropy`.
+    `cross_entropy`. A label that excludes no other has two states: `binary_cross_entropy` with smoothing.
 
     Args:
         logits: (B, K, *S), or (B, K) for classification.
-        labels: (B, *S) integers 0..K-1 or `ignore_index`.
+        labels: (B, *S) integers 0..K-1 or `ignore_index`; (B, K, *S) with 0 and 1 for labels that do not
+            exclude each other.
         smoothing: s, 0..1.
         ignore_index: label of pixels that do not count.
 
     Returns:
-        (B, *S), float32 (float64 for double logits).
+        The shape of the labels, float32 (float64 for double logits).
 
     Raises:
         ConfigError: `smoothing` lies outside 0..1.
@@ -37,6 +39,8 @@ def label_smoothing_cross_entropy(
         >>> label_smoothing_cross_entropy(logits, torch.tensor([1]), smoothing=0.5)  # (3 ln 4/3 + ln 4) / 4
         tensor([0.5623])
     """
+    if several_labels(logits, labels):
+        return binary_cross_entropy(logits, labels, smoothing=smoothing, ignore_index=ignore_index)
     check_fraction("smoothing", smoothing)
     check_labels(logits, labels)
     return F.cross_entropy(
@@ -61,18 +65,20 @@ def symmetric_cross_entropy(
 
     Wang et al. 2019, "Symmetric cross entropy for robust learning with noisy labels" (ICCV).
     RCE = -sum_c q_c log y_c with q = softmax(logits) and log 0 set to A: RCE = -A (1 - q_y), at most -A, so
-    that one wrong label cannot pull without bound.
+    that one wrong label cannot pull without bound. A label that excludes no other has two states, with the
+    probabilities sigmoid(logits) and 1 - sigmoid(logits).
 
     Args:
         logits: (B, K, *S), or (B, K) for classification.
-        labels: (B, *S) integers 0..K-1 or `ignore_index`.
+        labels: (B, *S) integers 0..K-1 or `ignore_index`; (B, K, *S) with 0 and 1 for labels that do not
+            exclude each other.
         alpha: weight of the cross-entropy, 0 or more.
         beta: weight of the reverse cross-entropy, 0 or more.
         log_zero: A, below 0.
         ignore_index: label of pixels that do not count.
 
     Returns:
-        (B, *S), float32 (float64 for double logits); 0 at ignored pixels.
+        The shape of the labels, float32 (float64 for double logits); 0 at ignored pixels.
 
     Raises:
         ConfigError: a weight is below 0, or `log_zero` is not below 0.
@@ -85,11 +91,25 @@ def symmetric_cross_entropy(
         tensor([3.6931])
     """
     check_symmetric(alpha, beta, log_zero)
-    forward = cross_entropy(logits, labels, ignore_index=ignore_index)
+    of_labels = several_labels(logits, labels)
+    forward = (binary_cross_entropy if of_labels else cross_entropy)(
+        logits, labels, ignore_index=ignore_index
+    )
     known = labels != ignore_index
-    own = wide(logits).softmax(1).gather(1, labels.long().masked_fill(~known, 0).unsqueeze(1)).squeeze(1)
+    target = labels.long().masked_fill(~known, 0)
+    own = (_of_state if of_labels else _of_class)(wide(logits), target)
     reverse = (-log_zero * (1 - own)).masked_fill(~known, 0)
     return alpha * forward + beta * reverse
+
+
+def _of_class(logits: Tensor, target: Tensor) -> Tensor:
+    """The probability of the class that the label names."""
+    return logits.softmax(1).gather(1, target.unsqueeze(1)).squeeze(1)
+
+
+def _of_state(logits: Tensor, target: Tensor) -> Tensor:
+    """The probability of the state, 0 or 1, that each label names."""
+    return ((2 * target - 1) * logits).sigmoid()
 
 
 def check_symmetric(alpha: float, beta: float, log_zero: float) -> None:
@@ -125,7 +145,7 @@ class LabelSmoothingCrossEntropy(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Per-pixel loss (B, *S)."""
+        """Loss of each pixel, or label."""
         return label_smoothing_cross_entropy(
             logits, labels, smoothing=self.smoothing, ignore_index=self.ignore_index
         )
@@ -154,7 +174,7 @@ class SymmetricCrossEntropy(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Per-pixel loss (B, *S)."""
+        """Loss of each pixel, or label."""
         return symmetric_cross_entropy(
             logits,
             labels,

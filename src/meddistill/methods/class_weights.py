@@ -10,6 +10,7 @@ from torch import Tensor
 
 from meddistill.errors import ConfigError
 from meddistill.losses import IGNORE_INDEX, binary_cross_entropy, cross_entropy, partial_cross_entropy
+from meddistill.losses.checks import several_labels
 
 ClassWeights = Literal["balanced"] | Sequence[float] | None
 """One number for each class, "balanced" for such that all classes weigh the same, or None for equal ones."""
@@ -34,7 +35,7 @@ def label_loss_of(logits: Tensor, labels: Tensor, weights: Tensor | None = None)
         >>> label_loss_of(logits, labels), label_loss_of(logits, torch.tensor([[1, 0], [0, -100]]))
         (tensor(0.6931), tensor(0.6931))
     """
-    if labels.ndim == logits.ndim:
+    if several_labels(logits, labels):
         return _of_labels(logits, labels, weights)
     if weights is None:
         return partial_cross_entropy(logits, labels)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from meddistill.errors import ConfigError
-from meddistill.losses import IGNORE_INDEX, cross_entropy
-from meddistill.losses.checks import check_choice, check_fraction
+from meddistill.losses import IGNORE_INDEX, binary_cross_entropy, cross_entropy
+from meddistill.losses.checks import check_choice, check_fraction, several_labels
 from meddistill.methods.base import Batch, Method
 from meddistill.methods.cross_pseudo import TwinLogits
 
@@ -31,12 +31,14 @@ class CoTeaching(Method):
     In a batch each network ranks the labels by its own loss; the other learns from those of the smallest loss
     alone, a share 1 - R(epoch) of them, rounded down but at least one. R(e) = forget_rate min(e / T_k, 1)
     rises in the first T_k = `ramp_epochs` epochs, before the networks fit wrong labels. Both start from
-    different weights; the first is the one to use.
+    different weights; the first is the one to use. Of labels that do not exclude each other the loss is their
+    binary cross-entropy.
 
     Args:
         forget_rate: R in the end: the share of wrong labels that is expected, 0..1.
         ramp_epochs: T_k; 0 for the whole rate at once.
-        select: rank each "case" by the mean loss of its labelled pixels, or each "pixel" of the batch.
+        select: rank each "case" by the mean loss of its labelled pixels (or its known labels), or each
+            "pixel" of the batch (or each label of each image).
 
     Raises:
         ConfigError: an option is out of range.
@@ -48,6 +50,7 @@ class CoTeaching(Method):
         {'forget_rate': 0.2}
     """
 
+    answers_images = True
     form = "twin"
     forget_rate: float = 0.2
     ramp_epochs: int = 10
@@ -81,14 +84,15 @@ class CoTeaching(Method):
 
         Args:
             answer: logits (B, K, *S) of both networks.
-            batch: its `label` (B, *S) is used.
+            batch: its `label` (B, *S) is used; of the logits' shape for labels that exclude nothing.
             teacher_logits: not used.
 
         Raises:
             ValueError: labels and logits disagree in shape.
         """
         labels = batch["label"]
-        values, known = [cross_entropy(logits, labels) for logits in answer], labels != IGNORE_INDEX
+        loss = binary_cross_entropy if several_labels(answer.first, labels) else cross_entropy
+        values, known = [loss(logits, labels) for logits in answer], labels != IGNORE_INDEX
         if self.select == "case":
             count = known.unsqueeze(-1).flatten(1).sum(1)
             values = [value.unsqueeze(-1).flatten(1).sum(1) / count.clamp(min=1) for value in values]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from meddistill.losses import IGNORE_INDEX, bernoulli_kl, kl_divergence
-from meddistill.losses.checks import check_choice, check_positive
+from meddistill.losses.checks import check_choice, check_positive, several_labels
 from meddistill.losses.kl import ClassReduction
 from meddistill.losses.reduce import masked_mean
 from meddistill.methods.base import Batch, Method
@@ -69,9 +69,11 @@ class Distillation(Method):
             TeacherError: the teacher has another number of classes.
         """
         teacher = require_teacher(student_logits, teacher_logits)
-        valid = batch["label"] != IGNORE_INDEX
-        ce = label_loss_of(student_logits, batch["label"])
-        divergence = self._divergence(student_logits, teacher, several=valid.ndim == student_logits.ndim)
+        labels = batch["label"]
+        valid = labels != IGNORE_INDEX
+        ce = label_loss_of(student_logits, labels)
+        several = several_labels(student_logits, labels)
+        divergence = self._divergence(student_logits, teacher, several=several)
         kd = masked_mean(divergence, divergence.new_ones(()), valid)
         kd_weight, ce_weight = self._weights
         return {"loss": kd_weight * kd + ce_weight * ce, "kd": kd.detach(), "ce": ce.detach()}

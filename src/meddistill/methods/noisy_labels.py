@@ -19,10 +19,10 @@ from meddistill.methods.base import Batch, Method
 
 @dataclass(kw_only=True, eq=False)
 class LabelSmoothing(Method):
-    """Mean cross-entropy with the target (1 - s) one-hot(y) + s / K over the labelled pixels.
+    """Mean cross-entropy with the target (1 - s) one-hot(y) + s / K over the labelled pixels, or images.
 
-    Szegedy et al. 2016; against noisy labels after Lukasik et al., "Does label smoothing mitigate label
-    noise?" (ICML 2020).
+    The target of a label that excludes no other is (1 - s) y + s / 2. Szegedy et al. 2016; against noisy
+    labels after Lukasik et al., "Does label smoothing mitigate label noise?" (ICML 2020).
 
     Args:
         smoothing: s, 0..1.
@@ -38,6 +38,7 @@ class LabelSmoothing(Method):
         tensor(0.6931)
     """
 
+    answers_images = True
     smoothing: float = 0.1
 
     def __post_init__(self) -> None:
@@ -53,7 +54,7 @@ class LabelSmoothing(Method):
 
         Args:
             student_logits: (B, K, *S).
-            batch: its `label` (B, *S) is used.
+            batch: its `label` (B, *S) is used; of the logits' shape for labels that exclude nothing.
             teacher_logits: not used.
 
         Raises:
@@ -66,7 +67,9 @@ class LabelSmoothing(Method):
 
 @dataclass(kw_only=True, eq=False)
 class SymmetricLearning(Method):
-    """Mean of alpha CE + beta RCE over the labelled pixels (Wang et al., ICCV 2019).
+    """Mean of alpha CE + beta RCE over the labelled pixels, or images (Wang et al., ICCV 2019).
+
+    A label that excludes no other has two states, and both terms are those of its state.
 
     Args:
         alpha: weight of the cross-entropy.
@@ -84,6 +87,7 @@ class SymmetricLearning(Method):
         tensor(2.0693)
     """
 
+    answers_images = True
     alpha: float = 0.1
     beta: float = 1.0
     log_zero: float = -4.0
@@ -101,7 +105,7 @@ class SymmetricLearning(Method):
 
         Args:
             student_logits: (B, K, *S).
-            batch: its `label` (B, *S) is used.
+            batch: its `label` (B, *S) is used; of the logits' shape for labels that exclude nothing.
             teacher_logits: not used.
 
         Raises:

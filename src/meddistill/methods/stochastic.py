@@ -7,7 +7,7 @@ for noisy medical imaging" (ICDM 2022, arXiv 2210.08388).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,24 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from meddistill.errors import TeacherError
-from meddistill.losses import (
-    IGNORE_INDEX,
-    bernoulli_kl,
-    binary_cross_entropy,
-    kl_divergence,
-    masked_mean,
-    partial_cross_entropy,
-)
-from meddistill.losses.checks import check_choice, check_fraction, check_positive, wide
+from meddistill.errors import ConfigError, TeacherError
+from meddistill.losses import IGNORE_INDEX, ensemble_bernoulli_kl, ensemble_kl, masked_mean
+from meddistill.losses.checks import check_choice, check_fraction, check_positive, several_labels, wide
 from meddistill.methods.base import Batch, Context, Method
 from meddistill.methods.checks import check_class_count
+from meddistill.methods.class_weights import label_loss_of
 from meddistill.methods.roskd_presets import PRESETS
 from meddistill.methods.teacher_draw import Draw, TeacherDraw
 
 Per = Literal["batch", "sample"]
-Weights = Sequence[float | Tensor]
-Divergence = Callable[[Tensor], Tensor]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,8 +36,9 @@ class StochasticEnsembleDistillation(Method):
     random, has most of the weight in a batch; on average all count alike. With one teacher this is
     `Distillation(temperature, alpha)`.
 
-    With `multi_label` labels are (B, K, *S), each 0, 1 or ignored, KL_i is the divergence of each label's
-    probability and CE the binary cross-entropy, both means over the known labels.
+    Labels of whole images are learnt in the same way, one "pixel" each. Labels that do not exclude each other
+    are (B, K, *S), each 0, 1 or ignored: KL_i is then the divergence of each label's probability and CE the
+    binary cross-entropy, both means over the known labels.
 
     Args:
         weights: of the teachers before they are shuffled; see `TeacherDraw` for more or fewer teachers.
@@ -54,7 +47,8 @@ class StochasticEnsembleDistillation(Method):
         concentration: of the Dirichlet distribution.
         temperature: T of the divergence.
         alpha: share of the divergence, 0..1.
-        multi_label: whether labels do not exclude each other.
+        multi_label: whether labels do not exclude each other; None goes by their shape, and what is said
+            here must agree with it.
         preset: "paper", or "reference" for what the prototype computes, see docs/methods/roskd.md.
         seed: of the draws; None takes that of the training.
 
@@ -72,13 +66,14 @@ class StochasticEnsembleDistillation(Method):
 
     needs_teacher = True
     needs_members = True
+    answers_images = True
     weights: Sequence[float] = (0.7, 0.2, 0.09, 0.01)
     draw: Draw = "permute"
     per: Per = "batch"
     concentration: float = 1.0
     temperature: float = 10.0
     alpha: float = 0.9
-    multi_label: bool = False
+    multi_label: bool | None = None
     preset: str = "paper"
     seed: int | None = None
 
@@ -107,55 +102,56 @@ class StochasticEnsembleDistillation(Method):
 
         Args:
             student_logits: (B, K, *S).
-            batch: its `label` (B, *S) is used, (B, K, *S) with `multi_label`; and `case_id` for one draw per
-                sample.
+            batch: its `label` (B, *S) is used, (B, K, *S) of labels that do not exclude each other; and
+                `case_id` for one draw per sample.
             teacher_logits: (B, M, K, *S) of M teachers; (B, K, *S) is one teacher.
 
         Raises:
             ValueError: shapes disagree, or there are no teacher logits.
             TeacherError: the teachers have another number of classes.
+            ConfigError: the labels are of another kind than `multi_label` says.
         """
-        teachers = _members(student_logits, teacher_logits)
-        weights = self._drawn(len(teachers), batch, student_logits)
-        ce, divergence, valid = self._against(student_logits, batch["label"])
-        values = torch.stack([w * divergence(z) for w, z in zip(weights, teachers, strict=True)]).sum(0)
+        teachers, labels = _members(student_logits, teacher_logits), batch["label"]
+        several = self._several(student_logits, labels)
+        weights = self._drawn(teachers.shape[1], batch, student_logits)
+        if several and self._settings.labels == "softmax":
+            ce, valid = _of_one_softmax(student_logits, labels)
+        else:
+            ce, valid = label_loss_of(student_logits, labels), labels != IGNORE_INDEX
+        values = self._divergence(student_logits, teachers, weights, several=several)
         kd = masked_mean(values, values.new_ones(()), valid)
         loss = self.alpha * kd + (1 - self.alpha) * ce
         return {"loss": loss, "kd": kd.detach(), "ce": ce.detach()}
 
-    def _against(self, student: Tensor, labels: Tensor) -> tuple[Tensor, Divergence, Tensor]:
-        """The loss on the labels, what measures the divergence from a teacher, and where both count."""
+    def _several(self, student: Tensor, labels: Tensor) -> bool:
+        """Whether labels do not exclude each other."""
+        several = several_labels(student, labels)
+        if self.multi_label not in (None, several):
+            raise ConfigError(
+                f"multi_label is {self.multi_label}, but labels of the shape {tuple(labels.shape)} "
+                f"{'do not exclude' if several else 'exclude'} each other; leave it out"
+            )
+        return several
+
+    def _divergence(self, student: Tensor, teachers: Tensor, weights: Tensor, *, several: bool) -> Tensor:
+        """The weighted divergence of each pixel (B, *S), or of each label (B, K, *S)."""
         temperature, settings = self.temperature, self._settings
-        known = labels != IGNORE_INDEX
+        if several and settings.labels == "bernoulli":
+            return ensemble_bernoulli_kl(student, teachers, weights, temperature=temperature)
+        reduction = settings.class_reduction
+        return ensemble_kl(student, teachers, weights, temperature=temperature, class_reduction=reduction)
 
-        def softmax_divergence(teacher: Tensor) -> Tensor:
-            reduction = settings.class_reduction
-            return kl_divergence(student, teacher, temperature=temperature, class_reduction=reduction)
-
-        def label_divergence(teacher: Tensor) -> Tensor:
-            return bernoulli_kl(student, teacher, temperature=temperature, label_reduction="none")
-
-        if not self.multi_label:
-            return partial_cross_entropy(student, labels), softmax_divergence, known
-        each = binary_cross_entropy(student, labels)
-        if settings.labels == "bernoulli":
-            return masked_mean(each, each.new_ones(()), known), label_divergence, known
-        valid = known.any(1)
-        ce = -(labels * known * wide(student).log_softmax(1)).sum(1)
-        return masked_mean(ce, ce.new_ones(()), valid), softmax_divergence, valid
-
-    def _drawn(self, teachers: int, batch: Batch, student: Tensor) -> Weights:
-        """The weight of each teacher: one number, or one for each image in the shape (B, 1, ...)."""
+    def _drawn(self, teachers: int, batch: Batch, student: Tensor) -> Tensor:
+        """The weights of the teachers: (M,), or (B, M) with those of each image."""
+        drawn: Any
         if self.per == "batch":
-            weights = self._draw(teachers, self._generator(self._step))
+            drawn = self._draw(teachers, self._generator(self._step))
             self._step += 1
-            return weights
-        keys = [zlib.crc32(name.encode()) for name in batch["case_id"]]
-        rows = torch.tensor([self._draw(teachers, self._generator(key)) for key in keys])
-        drawn = rows.to(student.device, wide(student).dtype, non_blocking=True)
-        by_label = self.multi_label and self._settings.labels == "bernoulli"
-        ones = (1,) * (student.ndim - (1 if by_label else 2))
-        return [column.view(-1, *ones) for column in drawn.unbind(1)]
+        else:
+            keys = [zlib.crc32(name.encode()) for name in batch["case_id"]]
+            drawn = [self._draw(teachers, self._generator(key)) for key in keys]
+        precision = torch.promote_types(student.dtype, torch.float32)
+        return torch.tensor(drawn, dtype=precision).to(student.device, non_blocking=True)
 
     def _generator(self, number: int) -> np.random.Generator:
         """The source of chance of one draw."""
@@ -172,8 +168,16 @@ class StochasticEnsembleDistillation(Method):
         self._seed, self._epoch, self._step = state["seed"], state["epoch"], state["step"]
 
 
-def _members(student: Tensor, teachers: Tensor | None) -> list[Tensor]:
-    """The logits (B, K, *S) of each teacher, detached."""
+def _of_one_softmax(student: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of all labels of a pixel with one softmax, and where any of them is known."""
+    known = labels != IGNORE_INDEX
+    valid = known.any(1)
+    values = -(labels * known * wide(student).log_softmax(1)).sum(1)
+    return masked_mean(values, values.new_ones(()), valid), valid
+
+
+def _members(student: Tensor, teachers: Tensor | None) -> Tensor:
+    """The logits (B, M, K, *S) of the teachers, detached."""
     if teachers is None:
         raise ValueError("this method needs teachers: pass teacher_logits (B, M, K, *S)")
     if teachers.ndim == student.ndim:
@@ -183,11 +187,10 @@ def _members(student: Tensor, teachers: Tensor | None) -> list[Tensor]:
             f"logits {tuple(teachers.shape)} are not those of each teacher, (B, M, K, *S): give an ensemble "
             "with teacher.members"
         )
-    members = list(teachers.detach().unbind(1))
-    check_class_count(members[0], student.shape[1])
-    if members[0].shape != student.shape:
+    first = teachers[:, 0]
+    check_class_count(first, student.shape[1])
+    if first.shape != student.shape:
         raise ValueError(
-            f"logits {tuple(members[0].shape)} of each teacher do not fit student logits "
-            f"{tuple(student.shape)}"
+            f"logits {tuple(first.shape)} of each teacher do not fit student logits {tuple(student.shape)}"
         )
-    return members
+    return teachers.detach()

@@ -97,6 +97,11 @@ class DiceTally:
         Raises:
             DataError: the shapes disagree.
         """
+        if label.ndim < prediction.ndim:
+            raise DataError(
+                f"labels of whole images (shape {tuple(label.shape)}) do not fit a teacher that answers for "
+                "each pixel; give one that answers once per image"
+            )
         if prediction.shape != label.shape:
             raise DataError(
                 f"labels of shape {tuple(label.shape)} do not fit images of {tuple(prediction.shape)}"

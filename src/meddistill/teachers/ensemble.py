@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -23,6 +22,7 @@ from meddistill.teachers.joining import (
     join_function,
     weight_table,
 )
+from meddistill.teachers.member_weights import fitted_weights, overall_scores
 
 
 class Ensemble(BaseTeacher):
@@ -43,6 +43,8 @@ class Ensemble(BaseTeacher):
     Attributes:
         member_names: the members' names; those that occur twice are numbered.
         given_weights: the weights before they were normalised; None for equal ones.
+        scores: what the members scored where they were weighed by that, else None.
+        best: position of the member that answers for all, see `choose_best`; else None.
 
     Raises:
         TeacherError: no member, other numbers of classes, a class that nobody knows, or weights that do not
@@ -55,6 +57,9 @@ class Ensemble(BaseTeacher):
         >>> ensemble.name, ensemble(torch.rand(1, 1, 4, 4)).shape
         ('ensemble of Conv2d 1, Conv2d 2', torch.Size([1, 2, 4, 4]))
     """
+
+    scores: tuple[float, ...] | None = None
+    best: int | None = None
 
     def __init__(
         self,
@@ -102,7 +107,9 @@ class Ensemble(BaseTeacher):
         return self.get_buffer("weights").device
 
     def compute(self, image: Tensor) -> Tensor:
-        """The joined logits."""
+        """The joined logits; those of the best member where one was chosen."""
+        if self.best is not None:
+            return self.teachers[self.best].compute(image)
         return self.join(self.compute_members(image))
 
     def member_logits(self, image: Tensor) -> Tensor:
@@ -163,20 +170,47 @@ class Ensemble(BaseTeacher):
         Raises:
             TeacherError: no labelled case, or no member that scores above 0.
         """
-        checks = self._score_members(batches)
-        known = [member.known for member in self.teachers]
-        overall = [_overall(check, classes) for check, classes in zip(checks, known, strict=True)]
-        if not any(score > 0 for score in overall):
-            raise TeacherError(
-                f"teacher {self.name!r}: no member scores above 0 on the labelled cases, so they cannot be "
-                f"weighed; check their normalisation (mean, std) and class order (class_map)"
-            )
-        columns = [
-            _column(checks, overall, [classes[k] for classes in known], k if per_class else None)
-            for k in range(self.num_classes)
-        ]
-        self.set_weights([list(row) for row in zip(*columns, strict=True)])
+        checks = self.score_members(batches)
+        scores, known = self.overall(checks), [member.known for member in self.teachers]
+        self.set_weights(fitted_weights(checks, scores, known, per_class=per_class))
+        self.scores = tuple(scores)
         return checks
+
+    def choose_best(self, scores: Sequence[float]) -> None:
+        """Let the member with the highest of these scores answer for all; the first among equals.
+
+        Raises:
+            TeacherError: the members know different classes, so that their scores cannot be compared.
+        """
+        if not self._complete:
+            raise TeacherError(
+                f"teacher {self.name!r}: members that know different classes cannot be compared by one "
+                "score; give weights uniform, validation or validation_per_class"
+            )
+        best = max(range(len(self.members)), key=lambda number: scores[number])
+        self.set_weights([float(number == best) for number in range(len(self.members))])
+        self.scores, self.best = tuple(scores), best
+        self.name = f"{self.member_names[best]} (best of {len(self.members)})"
+
+    def score_members(self, batches: Iterable[Mapping[str, Any]]) -> list[Check]:
+        """What each member scores on labelled data, in one pass; see `fit_weights`."""
+        tallies = [ScoreTally(self.num_classes) for _ in self.members]
+        for batch in batches:
+            image, label = batch["image"].to(self.device), batch["label"].to(self.device)
+            for member, tally in zip(self.teachers, tallies, strict=True):
+                tally.update(member(image), label)
+        return [
+            tally.result(name, class_names=self.class_names)
+            for name, tally in zip(self.member_names, tallies, strict=True)
+        ]
+
+    def overall(self, checks: Sequence[Check]) -> list[float]:
+        """One score for each member out of `score_members`, over the classes that it knows.
+
+        Raises:
+            TeacherError: no case shows a class that a member knows, or no member scores above 0.
+        """
+        return overall_scores(self.name, checks, [member.known for member in self.teachers])
 
     def set_weights(self, weights: GivenWeights) -> None:
         """Weigh the members anew; see the argument of that name.
@@ -188,6 +222,7 @@ class Ensemble(BaseTeacher):
         table = weight_table(None if weights == CONFIDENCE else weights, known.cpu()).to(known.device)
         self.register_buffer("weights", table, persistent=False)
         self.given_weights = weights
+        self.scores = self.best = None
 
     def weights_digest(self) -> str:
         """SHA-256 over those of the members, in order."""
@@ -203,7 +238,10 @@ class Ensemble(BaseTeacher):
         }
 
     def describe(self) -> dict[str, Any]:
-        """Name, kind, parameters of all members, class names, how they are joined, and each member."""
+        """Name, kind, parameters of all members, class names, how they are joined, and each member.
+
+        With the members' scores and the name of the best where they were weighed or chosen by them.
+        """
         members = {
             name: member.describe() for name, member in zip(self.member_names, self.teachers, strict=True)
         }
@@ -215,24 +253,23 @@ class Ensemble(BaseTeacher):
             "class_names": list(self.class_names),
             "combine": self.combine,
             "weights": self._shown_weights(),
+            **self._shown_scores(),
             "members": members,
         }
+
+    def _shown_scores(self) -> dict[str, Any]:
+        """What the members scored, and which is the best, where that was asked for."""
+        shown: dict[str, Any] = {}
+        if self.scores is not None:
+            shown["scores"] = dict(zip(self.member_names, self.scores, strict=True))
+        if self.best is not None:
+            shown["best"] = self.member_names[self.best]
+        return shown
 
     def _shown_weights(self) -> str | list[list[float]]:
         """The normalised weights, or the name of the rule that finds them for each case."""
         table: list[list[float]] = self.get_buffer("weights").tolist()
         return CONFIDENCE if self.given_weights == CONFIDENCE else table
-
-    def _score_members(self, batches: Iterable[Mapping[str, Any]]) -> list[Check]:
-        tallies = [ScoreTally(self.num_classes) for _ in self.members]
-        for batch in batches:
-            image, label = batch["image"].to(self.device), batch["label"].to(self.device)
-            for member, tally in zip(self.teachers, tallies, strict=True):
-                tally.update(member(image), label)
-        return [
-            tally.result(name, class_names=self.class_names)
-            for name, tally in zip(self.member_names, tallies, strict=True)
-        ]
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
@@ -276,33 +313,3 @@ def _class_names(members: Sequence[BaseTeacher]) -> tuple[str, ...]:
     ]
     found = tuple(name for name in names if name is not None)
     return found if len(found) == len(names) else ()
-
-
-def _overall(check: Check, known: Sequence[bool]) -> float:
-    """The score of one member over the classes that it knows."""
-    score = check.score_over(known)
-    if math.isnan(score):
-        raise TeacherError(
-            f"the weight of teacher {check.name!r} cannot be fitted: no labelled case shows a class that it "
-            "knows"
-        )
-    return score
-
-
-def _column(
-    checks: Sequence[Check],
-    overall: Sequence[float],
-    known: Sequence[bool],
-    k: int | None,
-) -> list[float]:
-    """Weights of the members for class `k` (None: for any), 0 for those that do not know it.
-
-    Where nobody who knows the class has a score above 0 for it, their overall scores count, and failing those
-    all alike.
-    """
-    of_class = [0.0 if k is None else check.class_scores[k] for check in checks]
-    for scores in (of_class, overall):
-        column = [score if knows and score > 0 else 0.0 for score, knows in zip(scores, known, strict=True)]
-        if any(column):
-            return column
-    return [float(knows) for knows in known]

@@ -24,6 +24,7 @@ class StackedLogits:
         self.parts = tuple(parts)
         self.follow_image = self.parts[0].follow_image
         self._unknown = ~torch.tensor(known)
+        self._complete = not bool(self._unknown.any())
 
     def seed(self, key: Key) -> int | None:
         """That of any member: their stores have the same views."""
@@ -32,6 +33,8 @@ class StackedLogits:
     def read(self, keys: Sequence[Key]) -> Tensor:
         """Logits (B, M, K, *S) float32 of the cases at `keys`."""
         found = torch.stack([part.read(keys) for part in self.parts], dim=1)
+        if self._complete:
+            return found
         shape = (1, *self._unknown.shape, *(1,) * (found.ndim - 3))
         return found.masked_fill_(self._unknown.view(shape), UNKNOWN)
 

@@ -22,7 +22,7 @@ from meddistill.training.data import TaskData
 from meddistill.training.hardware import takes_bf16
 from meddistill.training.run_folder import RunFolder, read_json
 
-_FITTED = ("validation", "validation_per_class")
+_FITTED = ("best", "validation", "validation_per_class")
 
 
 def teacher_for(recipe: Recipe, method: Method, spec: ModelSpec) -> BaseTeacher | None:
@@ -59,10 +59,10 @@ def build_teacher(recipe: Recipe, spec: ModelSpec) -> BaseTeacher:
 
 
 def weigh(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> None:
-    """Fit the weights of an ensemble on the selection split, where the recipe asks for that.
+    """Fit the weights of an ensemble, or choose its best member, by the selection split, where that is asked.
 
-    Where no labels of the split are read, the members weigh what they scored on the selection splits of the
-    runs that trained them.
+    Where no labels of the split are read, what counts is what the members scored on the selection splits of
+    the runs that trained them.
 
     Raises:
         TeacherError: there is no selection split, no member scores above 0 on it, or it has no labels and
@@ -71,27 +71,35 @@ def weigh(recipe: Recipe, data: TaskData, teacher: BaseTeacher) -> None:
     config = recipe.teacher
     if not isinstance(teacher, Ensemble) or config.weights not in _FITTED:
         return
+    best = config.weights == "best"
     if not (is_labelled(data.source) and create_method(**recipe.method).needs_labels):
-        teacher.set_weights(recorded_weights(config))
+        found = recorded_scores(config)
+        if best:
+            teacher.choose_best(found)
+        else:
+            teacher.set_weights(found)
         return
     if not data.split.cases.get("selection"):
         raise TeacherError(
-            "teacher.weights: validation needs a selection split; set data.splits.carve.selection"
+            f"teacher.weights: {config.weights} needs a selection split; set data.splits.carve.selection"
         )
     loader = data.loader("selection", batch_size=recipe.training.batch_size)
-    teacher.fit_weights(loader, per_class=config.weights == "validation_per_class")
+    if best:
+        teacher.choose_best(teacher.overall(teacher.score_members(loader)))
+    else:
+        teacher.fit_weights(loader, per_class=config.weights == "validation_per_class")
 
 
-def recorded_weights(config: TeacherConfig) -> list[float]:
+def recorded_scores(config: TeacherConfig) -> list[float]:
     """What each member's run scored on its own selection split with the weights that it chose.
 
     Raises:
         TeacherError: a member is no run with such a score, or weights for each class are wanted.
     """
-    if config.weights != "validation":
+    if config.weights == "validation_per_class":
         raise TeacherError(
             f"teacher.weights: {config.weights} needs labels, and no labels of these images are read; give "
-            "validation (the scores of the teachers' own runs), uniform, or the numbers"
+            "validation or best (the scores of the teachers' own runs), uniform, or the numbers"
         )
     return [_recorded_score(Path(str(member.path))) for member in config.members or ()]
 
