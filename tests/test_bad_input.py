@@ -555,6 +555,7 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     ("compare with no run", compare_what_is_no_run, ["kd", "not a run folder"]),
     ("compare with an unscored run", compare_unscored, ["kd", "evaluate"]),
     ("compare one run", on_run("compare", "RUN"), ["two rows"]),
+    ("compare without a margin", on_run("compare", "RUN", "--margin", "0"), ["margin 0.0", "above 0"]),
     ("compare one run twice", on_run("compare", "RUN", "RUN"), ["run", "given twice"]),
 ]
 

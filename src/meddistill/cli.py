@@ -215,7 +215,15 @@ def compare(
         str | None,
         typer.Option(help="Split or test set to compare on.  [default: the first that all runs share]"),
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            help="Also say whether each row is not worse than the baseline by more than this in the first "
+            "metric; 0.01 is one Dice point."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the table as CSV.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write everything found as JSON.")] = None,
 ) -> None:
     """Compare runs case by case: means with confidence intervals, paired tests with Holm correction.
 
@@ -223,11 +231,13 @@ def compare(
 
     Example: `meddistill compare runs/iid-s0 runs/kd-s0 runs/pcd-s0`
     """
-    from meddistill.files import write_text
+    from meddistill.files import write_json, write_text
     from meddistill.training.tables import compare_folders
 
-    comparison = compare_folders(runs, split=split)
+    comparison = compare_folders(runs, split=split, margin=margin)
     print(comparison.to_markdown())
+    if json is not None:
+        write_json(json, comparison.to_dict())
     if out is not None:
         write_text(out, comparison.to_csv())
         print(f"table: {out}")

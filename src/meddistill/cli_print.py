@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from meddistill.evaluation.cautions import summary_caution
+
 if TYPE_CHECKING:
     from meddistill.evaluation import Comparison
 
@@ -32,6 +34,8 @@ def print_summary(summary: Mapping[str, Any], split: str) -> None:
             )
             print(f"{split} {name:<20} {value['mean']:.4f}{interval}")
     print(f"{split} counts: " + ", ".join(f"{name} {count}" for name, count in summary["counts"].items()))
+    if caution := summary_caution(summary):
+        print(f"{split} {caution}")
     for name, other in summary.get("branches", {}).items():
         print_summary(other, f"{split} {name} branch")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from meddistill.errors import ConfigError, RunError
-from meddistill.evaluation import ScoreTable, bootstrap_ci, compare_runs, holm, paired_test
+from meddistill.evaluation import ScoreTable, compare_runs, holm, mean_ci, paired_test
 from meddistill.training.run_folder import RunFolder
 
 from .tables import row, table
@@ -35,7 +35,7 @@ def test_seeds_are_averaged_per_case_before_anything_else():
     means = np.mean([seed["dice"] for seed in given["KD"]], axis=0)
     found = find(comparison.rows, row="KD", metric="dice")
     assert found.mean == pytest.approx(means.mean())
-    assert (found.low, found.high) == pytest.approx(bootstrap_ci(means[np.argsort(given["KD"][0]["case"])]))
+    assert (found.low, found.high) == pytest.approx(mean_ci(means))
     assert (found.seeds, found.cases) == (3, 12)
     expected_sd = np.std([seed["dice"].mean() for seed in given["KD"]], ddof=1)
     assert found.seed_sd == pytest.approx(expected_sd)
@@ -72,9 +72,71 @@ def test_tests_compare_case_means_with_the_baseline_and_holm_corrects_per_metric
     found = [find(comparison.tests, row=name, metric="dice") for name in ("KD", "P-CD")]
     assert [test.p_value for test in found] == pytest.approx([test.p_value for test in expected])
     assert [test.p_holm for test in found] == pytest.approx(holm([test.p_value for test in expected]))
+    assert [test.p_mean for test in found] == [test.p_sign_flip for test in expected]
+    assert [test.p_mean_holm for test in found] == holm([test.p_sign_flip for test in expected])
     assert [test.mean_difference for test in found] == pytest.approx([t.mean_difference for t in expected])
     assert all(test.better and test.against == "IID" for test in found)
     assert find(comparison.tests, row="KD", metric="ece").p_holm == 1.0
+
+
+def test_intervals_over_seeds_are_wider_where_trainings_differ():
+    """Rows that differ by one lucky seed: shown for these seeds, not for others."""
+    lucky = {
+        "IID": [table(BASE + shift) for shift in (0.0, 0.001, 0.002)],
+        "KD": [table(BASE + shift + RNG.normal(0, 0.002, 12)) for shift in (0.01, 0.02, 0.25)],
+    }
+    comparison = compare_runs(lucky, baseline="IID", metrics=["dice"])
+    [test] = comparison.tests
+    assert test.seeds_low < 0 < test.low < test.high < test.seeds_high
+    assert test.significant
+    assert test.these_seeds_only
+    steady, kd = (find(comparison.rows, row=name) for name in ("IID", "KD"))
+    assert (steady.seeds_low, steady.seeds_high) == pytest.approx((steady.low, steady.high), abs=1e-3)
+    assert kd.seeds_high - kd.seeds_low > 1.5 * (kd.high - kd.low)
+    assert "KD, these seeds |" in comparison.to_markdown()
+    shown = compare_runs(runs(), baseline="IID", metrics=["dice"])
+    assert not any(test.these_seeds_only for test in shown.tests)
+
+
+def test_rows_with_other_numbers_of_seeds_count_the_spread_of_both():
+    given = runs()
+    fewer = compare_runs({"IID": given["IID"], "KD": given["KD"][:2]}, baseline="IID", metrics=["dice"])
+    [test] = fewer.tests
+    iid, kd = (find(fewer.rows, row=name) for name in ("IID", "KD"))
+    added = [(row.mean - row.seeds_low) ** 2 - (row.mean - row.low) ** 2 for row in (iid, kd)]
+    expected = (test.mean_difference - test.low) ** 2 + sum(added)
+    assert (test.mean_difference - test.seeds_low) ** 2 == pytest.approx(expected)
+
+
+def test_one_seed_has_no_interval_over_seeds():
+    single = {name: seeds[:1] for name, seeds in runs().items()}
+    comparison = compare_runs(single, baseline="IID", metrics=["dice"])
+    assert all(math.isnan(item.seeds_low) for item in (*comparison.rows, *comparison.tests))
+    assert not any(test.these_seeds_only for test in comparison.tests)
+    assert "| over seeds |" not in comparison.to_markdown()
+
+
+def test_groups_are_counted_where_the_metric_is_defined():
+    tables = [
+        ScoreTable.from_rows([row("a", x, group="p"), row("b", x, group="p"), row("c", x, group="q")])
+        for x in (0.4, 0.5)
+    ]
+    comparison = compare_runs({"a": tables[0], "b": tables[1]}, baseline="a", metrics=["dice"])
+    assert {item.groups for item in (*comparison.rows, *comparison.tests)} == {2}
+
+
+def test_a_margin_judges_the_first_metric_against_the_baseline():
+    comparison = compare_runs(runs(), baseline="P-CD", metrics=["dice", "hd95"])
+    assert comparison.margins == ()
+    judged = comparison.with_margin(0.3)
+    assert [(m.row, m.against, m.metric, m.not_worse) for m in judged.margins] == [
+        ("IID", "P-CD", "dice", "shown"),
+        ("KD", "P-CD", "dice", "shown"),
+    ]
+    narrow = comparison.with_margin(0.01)
+    assert [m.not_worse for m in narrow.margins] == ["worse", "worse"]
+    assert "IID - P-CD in Dice: not worse by more than 0.01: worse (95 % CI from " in narrow.to_markdown()
+    assert narrow.to_dict()["margins"][0]["margin"] == 0.01
 
 
 def test_all_pairs_are_tested_on_request():

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from meddistill.errors import ConfigError, DataError
-from meddistill.evaluation import bootstrap_ci, holm, paired_test, rank_biserial
+from meddistill.evaluation import bootstrap_ci, holm, mean_ci, paired_test, rank_biserial, sign_flip_p
 
 
 @pytest.mark.parametrize(("method", "scipy_name"), [("bca", "BCa"), ("percentile", "percentile")])
@@ -101,8 +101,26 @@ def test_paired_test_equals_scipy():
     result = paired_test(a, b)
     assert result.p_value == pytest.approx(scipy.stats.wilcoxon(a, b).pvalue)
     assert result.mean_difference == pytest.approx((a - b).mean())
-    assert (result.low, result.high) == bootstrap_ci(a - b)
-    assert result.cases == 25
+    assert (result.low, result.high) == mean_ci(a - b)
+    assert result.p_sign_flip == sign_flip_p(a - b)
+    assert (result.cases, result.groups) == (25, 25)
+
+
+@given(shift=st.floats(-3, 3), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=20)
+def test_neither_the_order_of_cases_nor_a_shift_of_both_rows_matters(shift, seed):
+    rng = np.random.default_rng(seed)
+    a, b, groups, order = (
+        rng.normal(size=20),
+        rng.normal(size=20),
+        rng.integers(0, 8, 20),
+        rng.permutation(20),
+    )
+    found = paired_test(a, b, groups=groups, resamples=100)
+    moved = paired_test(a[order] + shift, b[order] + shift, groups=groups[order], resamples=100)
+    assert (moved.cases, moved.groups) == (20, len(set(groups.tolist())))
+    for name in ("mean_difference", "low", "high", "p_value", "p_sign_flip", "effect_size"):
+        assert getattr(moved, name) == pytest.approx(getattr(found, name), abs=1e-9), name
 
 
 def test_paired_test_leaves_out_pairs_with_an_undefined_score():
@@ -112,7 +130,8 @@ def test_paired_test_leaves_out_pairs_with_an_undefined_score():
 
 def test_equal_scores_have_p_of_one():
     result = paired_test([0.5, 0.6, 0.7], [0.5, 0.6, 0.7])
-    assert (result.p_value, result.effect_size, result.mean_difference) == (1.0, 0.0, 0.0)
+    assert (result.p_value, result.p_sign_flip) == (1.0, 1.0)
+    assert (result.effect_size, result.mean_difference) == (0.0, 0.0)
     assert (result.low, result.high) == (0.0, 0.0)
 
 
@@ -120,6 +139,7 @@ def test_no_pairs_give_no_verdict():
     result = paired_test([math.nan], [0.5])
     assert result.cases == 0
     assert math.isnan(result.p_value)
+    assert math.isnan(result.p_sign_flip)
     assert math.isnan(result.effect_size)
     assert math.isnan(result.mean_difference)
 
@@ -131,6 +151,7 @@ def test_many_cases_of_one_patient_do_not_make_a_result():
     assert paired_test(a, np.zeros(100), groups=groups).p_value == 0.125  # the least that 4 patients can show
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=15))
 def test_effect_size_is_antisymmetric_and_bounded(differences):
     effect = rank_biserial(differences)
@@ -156,6 +177,7 @@ def test_holm_ignores_tests_that_were_not_possible():
     assert adjusted[2] == pytest.approx(0.04)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=10))
 def test_holm_keeps_the_order_and_never_lowers_a_p_value(p_values):
     adjusted = holm(p_values)

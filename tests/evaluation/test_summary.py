@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from meddistill.evaluation import METRICS, ReliabilityBins, ScoreTable, bootstrap_ci, summarise
+from meddistill.evaluation import METRICS, ReliabilityBins, ScoreTable, mean_ci, summarise
 
 from .tables import row, table
 
@@ -44,7 +44,8 @@ def test_means_counts_and_policies():
 
 def test_intervals_resample_groups():
     summary = summarise(mixed(), seed=3, resamples=500)
-    low, high = bootstrap_ci([0.8, 0.6, 0, 0, 0.7], groups=["p", "p", "q", "r", "s"], seed=3, resamples=500)
+    groups = ["p", "p", "q", "r", "s"]
+    low, high = mean_ci([0.8, 0.6, 0, 0, 0.7], groups=groups, seed=3, resamples=500, bounds=(0, 1))
     assert (summary["metrics"]["dice"]["low"], summary["metrics"]["dice"]["high"]) == (low, high)
     assert summary == summarise(mixed(), seed=3, resamples=500)
     scores = table([0.1, 0.23, 0.37, 0.41, 0.59])

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -89,6 +90,59 @@ def test_there_is_a_forest_plot_for_every_metric(source):
     labels = [svg.attributes["aria-label"] for svg in page.all("svg", **{"class": "drawing"})]
     assert len(labels) == 4
     assert "tpl_uncert 0.812 (0.782 to 0.842)" in re.sub(r"\s", " ", labels[0])
+
+
+def page_of(comparison, tmp_path):
+    source = write_comparison("Page", comparison, tmp_path / "page.html").read_text(encoding="utf-8")
+    return source, check_accessible_and_alone(source)
+
+
+def test_intervals_over_seeds_qualify_what_is_shown(tmp_path):
+    whole = build_comparison()
+    rows = tuple(replace(row, seeds_low=row.low - 0.1, seeds_high=row.high + 0.1) for row in whole.rows)
+    tests = tuple(replace(test, seeds_low=-0.2, seeds_high=0.3) for test in whole.tests)
+    source, page = page_of(replace(whole, rows=rows, tests=tests), tmp_path)
+    sentences = [item.text for item in page.all("li")]
+    assert sentences[0].startswith("kd: no clear difference from iid in Dice (")
+    assert sentences[2].startswith("tpl_uncert: better than iid in Dice with these seeds (")
+    assert "over seeds 0.651 to 0.911" in rows_of(source, "score-table")[0]
+    assert "over seeds −0.200 to +0.300" in rows_of(source, "test-table")[0]
+    assert rows_of(source, "test-table")[2].endswith("better with these seeds")
+    assert "what other trainings would give" in source
+
+
+def test_without_intervals_over_seeds_nothing_is_said_of_other_trainings(source):
+    assert "over seeds −" not in source
+    assert "what other trainings would give" not in source
+
+
+def test_the_sign_flip_test_decides_and_wilcoxon_stands_beside_it(tmp_path):
+    whole = build_comparison()
+    tests = tuple(replace(test, p_sign_flip=0.3, p_sign_flip_holm=0.6) for test in whole.tests)
+    source, _ = page_of(replace(whole, tests=tests), tmp_path)
+    row = rows_of(source, "test-table")[2]
+    assert row.startswith("tpl_uncert iid Dice +0.031 +0.021 to +0.041 0.6000 0.3000 0.0004")
+    assert row.endswith("no clear difference")
+
+
+def test_a_margin_has_its_sentences(tmp_path):
+    _, page = page_of(build_comparison().with_margin(0.01), tmp_path)
+    sentences = [item.text for item in page.all("li")]
+    assert len(sentences) == 10
+    assert sentences[5].startswith(
+        "kd against iid in Dice: not worse by more than 0.01: shown (95 % CI −0.005 to +0.015)"
+    )
+    assert "cpl against iid in Dice: not worse by more than 0.01: not shown" in sentences[8]
+
+
+def test_few_cases_and_seeds_are_warned_of(tmp_path, source):
+    assert "Few groups" not in source
+    whole = build_comparison(seeds=1)
+    rows = tuple(replace(row, groups=9) for row in whole.rows)
+    _, page = page_of(replace(whole, rows=rows), tmp_path)
+    [notice] = [item.text for item in page.all("p", **{"class": "notice"})]
+    assert notice.startswith("Few groups (9, fewer than 20)")
+    assert "One seed" in notice
 
 
 def test_links_are_relative_and_lead_to_reports_that_exist(source):

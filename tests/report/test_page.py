@@ -224,3 +224,14 @@ def test_a_transferal_set_has_its_own_section(tmp_path):
 
 def test_other_runs_have_no_such_section(page):
     assert not page.all("section", id="exclusion")
+
+
+def test_few_patients_are_warned_of_beside_the_scores(tmp_path, source):
+    assert "Few groups" not in source
+    run = build_run(tmp_path / "run", cases=9)
+    summary = json.loads(run.summary().read_text(encoding="utf-8"))
+    summary["counts"]["groups"] = 5
+    run.summary().write_text(json.dumps(summary), encoding="utf-8")
+    page = check_accessible_and_alone(write_report(run).read_text(encoding="utf-8"))
+    notices = [item.text for item in page.all("p", **{"class": "notice"})]
+    assert any(notice.startswith("Few groups (5, fewer than 20)") for notice in notices)

@@ -344,11 +344,16 @@ class TrainingConfig(Section):
 
 
 class StudyConfig(Section):
-    """Several rows, each a set of overrides of the recipe, each run with every seed."""
+    """Several rows, each a set of overrides of the recipe, each run with every seed.
+
+    With a `margin` the study says of each row whether it is not worse than the `baseline` by more than that
+    in the first metric of its table: 0.01 is one Dice point.
+    """
 
     rows: dict[str, dict[str, Any]]
     seeds: Annotated[list[NotNegative], Field(min_length=1)] = Field(default_factory=lambda: [0])
     baseline: str
+    margin: Annotated[float, Field(gt=0.0)] | None = None
 
 
 class Recipe(Section):

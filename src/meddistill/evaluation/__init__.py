@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from meddistill.evaluation.classification import answer_images, summarise_answers
     from meddistill.evaluation.compare import Comparison, compare_runs
     from meddistill.evaluation.gallery import Gallery, make_gallery
+    from meddistill.evaluation.margin import MarginTest
+    from meddistill.evaluation.mean_interval import mean_ci
     from meddistill.evaluation.metrics import METRICS
     from meddistill.evaluation.overlap import (
         dice_score,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         precision_score,
         recall_score,
     )
+    from meddistill.evaluation.permutation import sign_flip_p
     from meddistill.evaluation.reliability import ReliabilityBins, expected_calibration_error
     from meddistill.evaluation.scores import score_case, score_cases
     from meddistill.evaluation.statistics import PairedTest, bootstrap_ci, holm, paired_test, rank_biserial
@@ -44,6 +47,7 @@ __all__ = [
     "BySlices",
     "Comparison",
     "Gallery",
+    "MarginTest",
     "PairedTest",
     "ReliabilityBins",
     "Resized",
@@ -61,6 +65,7 @@ __all__ = [
     "holm",
     "iou_score",
     "make_gallery",
+    "mean_ci",
     "overlap_counts",
     "paired_test",
     "pgd",
@@ -71,6 +76,7 @@ __all__ = [
     "score_cases",
     "score_volume",
     "score_volumes",
+    "sign_flip_p",
     "summarise",
     "summarise_answers",
     "surface_distances",
@@ -85,8 +91,11 @@ _MODULES = {
     "compare": ("Comparison", "compare_runs"),
     "answer_comparison": ("compare_answers",),
     "gallery": ("Gallery", "make_gallery"),
+    "margin": ("MarginTest",),
+    "mean_interval": ("mean_ci",),
     "metrics": ("METRICS",),
     "overlap": ("dice_score", "iou_score", "overlap_counts", "precision_score", "recall_score"),
+    "permutation": ("sign_flip_p",),
     "reliability": ("ReliabilityBins", "expected_calibration_error"),
     "scores": ("score_case", "score_cases"),
     "statistics": ("PairedTest", "bootstrap_ci", "holm", "paired_test", "rank_biserial"),

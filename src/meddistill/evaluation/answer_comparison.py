@@ -22,6 +22,7 @@ from meddistill.evaluation.compare import Comparison, ComparisonRow, ComparisonT
 from meddistill.evaluation.measured import Measured
 from meddistill.evaluation.metrics import nanmean
 from meddistill.evaluation.resampling import Resampled, resample
+from meddistill.evaluation.seeds import over_seeds, seed_half_width
 from meddistill.evaluation.statistics import holm, rank_biserial
 
 Floats = npt.NDArray[np.float64]
@@ -125,25 +126,40 @@ class _Compared:
             return nanmean(a - b, axis=-2)
         return nanmean(a, axis=-2) - nanmean(b, axis=-2)
 
+    def _half_widths(self, drawn: Resampled, row: str, other: str | None = None) -> list[Floats]:
+        """Of each metric over trainings: of a row, of paired runs' differences, or of two rows."""
+        if other is None:
+            return [_half_widths(drawn.map(lambda numbers: self._seeds(numbers, row)))]
+        if len(self.runs[row]) != len(self.runs[other]):
+            return self._half_widths(drawn, row) + self._half_widths(drawn, other)
+        paired = drawn.map(lambda numbers: self._seeds(numbers, row) - self._seeds(numbers, other))
+        return [_half_widths(paired)]
+
     def rows(self, drawn: Resampled) -> list[ComparisonRow]:
         """Every metric of every row."""
         found = []
         for row in self.names:
             mean = drawn.map(lambda numbers, row=row: self._mean(numbers, row))  # type: ignore[misc]
             low, high = mean.intervals()
+            half = self._half_widths(drawn, row)
             seeds = self._seeds(drawn.observed, row)
             for position, name in enumerate(self.metrics):
                 column = seeds[:, position]
+                value, ends = float(mean.observed[position]), (float(low[position]), float(high[position]))
+                seeds_low, seeds_high = over_seeds(value, *ends, *(part[position] for part in half))
                 found.append(
                     ComparisonRow(
                         row=row,
                         metric=name,
-                        mean=float(mean.observed[position]),
-                        low=float(low[position]),
-                        high=float(high[position]),
+                        mean=value,
+                        low=ends[0],
+                        high=ends[1],
                         seed_sd=float(column.std(ddof=1)) if len(column) > 1 else np.nan,
                         seeds=len(column),
                         cases=self._cases(row),
+                        seeds_low=seeds_low,
+                        seeds_high=seeds_high,
+                        groups=self._groups(row),
                     )
                 )
         return sorted(found, key=lambda row: self.metrics.index(row.metric))
@@ -155,33 +171,43 @@ class _Compared:
             for pair in pairs
         }
         intervals = {pair: found.intervals() for pair, found in differences.items()}
+        halves = {pair: self._half_widths(drawn, *pair) for pair in pairs}
         p_values = {pair: found.p_values() for pair, found in differences.items()}
         tests = []
         for position, name in enumerate(self.metrics):
             adjusted = holm([float(p_values[pair][position]) for pair in pairs])
             for pair, p_holm in zip(pairs, adjusted, strict=True):
                 mean = float(differences[pair].observed[position])
-                low, high = intervals[pair]
+                low, high = (float(end[position]) for end in intervals[pair])
+                seeds_low, seeds_high = over_seeds(
+                    mean, low, high, *(part[position] for part in halves[pair])
+                )
                 tests.append(
                     ComparisonTest(
                         row=pair[0],
                         against=pair[1],
                         metric=name,
                         mean_difference=mean,
-                        low=float(low[position]),
-                        high=float(high[position]),
+                        low=low,
+                        high=high,
                         p_value=float(p_values[pair][position]),
                         p_holm=p_holm,
                         effect_size=self._effect(name, *pair),
                         better=mean > 0 if class_metric(name).higher_is_better else mean < 0,
                         cases=self._cases(pair[0]),
+                        seeds_low=seeds_low,
+                        seeds_high=seeds_high,
+                        groups=self._groups(pair[0]),
                     )
                 )
         return tests
 
     def _cases(self, row: str) -> int:
+        return int(_known(self.runs[row][0].table).sum())
+
+    def _groups(self, row: str) -> int:
         table = self.runs[row][0].table
-        return int(table.known.reshape(len(table), -1).any(axis=1).sum())
+        return len(np.unique(table.groups[_known(table)]))
 
     def _effect(self, name: str, row: str, other: str) -> float:
         """Rank-biserial correlation of the groups' means, for scores that single images have; else NaN."""
@@ -194,6 +220,22 @@ class _Compared:
         sums = np.bincount(member[known], weights=(a - b)[known])
         counts = np.bincount(member[known])
         return rank_biserial(sums[counts > 0] / counts[counts > 0])
+
+
+def _half_widths(runs: Resampled) -> Floats:
+    """(M,) over trainings, from scores (S, M) of the runs of all seeds."""
+    left = runs.jackknife
+    return np.array(
+        [
+            seed_half_width(column, None if left is None else left[..., position].T)
+            for position, column in enumerate(runs.observed.T)
+        ]
+    )
+
+
+def _known(table: AnswerTable) -> npt.NDArray[np.bool_]:
+    """(N,) which images have a label."""
+    return np.asarray(table.known.reshape(len(table), -1).any(axis=1))
 
 
 def _tables(run: Run | Sequence[Run], split: str) -> list[AnswerTable]:

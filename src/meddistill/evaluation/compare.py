@@ -5,18 +5,24 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from meddistill.errors import RunError, unknown_name
+from meddistill.evaluation.margin import MarginTest, margin_tests
+from meddistill.evaluation.mean_interval import GroupSums
 from meddistill.evaluation.metrics import CaseValues, Values, case_values, metric, nanmean
-from meddistill.evaluation.statistics import bootstrap_ci, holm, paired_test
+from meddistill.evaluation.seeds import over_seeds, seed_half_width
+from meddistill.evaluation.statistics import holm, paired_test
 from meddistill.evaluation.table import ScoreTable
 
 Run = ScoreTable | Path | str
+
+SIGNIFICANT = 0.05
+"""An adjusted p-value below this is read as a difference."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,9 @@ class ComparisonRow:
         seed_sd: standard deviation of the seeds' own means; NaN with one seed.
         seeds: number of runs averaged.
         cases: cases in which the metric is defined for at least one seed.
+        seeds_low: lower end of the 95 % interval over cases and seeds; NaN with one seed.
+        seeds_high: its upper end.
+        groups: groups of these cases; 0 when unknown.
     """
 
     row: str
@@ -42,6 +51,9 @@ class ComparisonRow:
     seed_sd: float
     seeds: int
     cases: int
+    seeds_low: float = np.nan
+    seeds_high: float = np.nan
+    groups: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,12 +67,18 @@ class ComparisonTest:
         mean_difference: mean of row - against.
         low: lower end of its 95 % interval.
         high: upper end.
-        p_value: two-sided, of the comparison's `method`.
+        p_value: two-sided, of the comparison's `method` (Wilcoxon or bootstrap).
         p_holm: the same, adjusted for all tests of this metric in the comparison.
         effect_size: matched-pairs rank-biserial correlation, above 0 when the row tends to be larger; NaN for
             scores that single cases do not have.
         better: True when the difference points in the metric's good direction.
         cases: number of pairs.
+        seeds_low: lower end of the difference's 95 % interval over cases and seeds; NaN with one seed.
+        seeds_high: its upper end.
+        p_sign_flip: two-sided paired permutation test of the mean difference; NaN for scores that single
+            cases do not have.
+        p_sign_flip_holm: the same, adjusted as `p_holm` is.
+        groups: groups of these cases; 0 when unknown.
     """
 
     row: str
@@ -74,14 +92,40 @@ class ComparisonTest:
     effect_size: float
     better: bool
     cases: int
+    seeds_low: float = np.nan
+    seeds_high: float = np.nan
+    p_sign_flip: float = np.nan
+    p_sign_flip_holm: float = np.nan
+    groups: int = 0
+
+    @property
+    def p_mean(self) -> float:
+        """Of the test that decides, which is of the mean difference: by sign flips, or else by `method`."""
+        return self.p_value if np.isnan(self.p_sign_flip) else self.p_sign_flip
+
+    @property
+    def p_mean_holm(self) -> float:
+        """The same, adjusted for all tests of this metric in the comparison."""
+        return self.p_holm if np.isnan(self.p_sign_flip_holm) else self.p_sign_flip_holm
+
+    @property
+    def significant(self) -> bool:
+        """Whether a difference is shown: `p_mean_holm` is below 0.05."""
+        return self.p_mean_holm < SIGNIFICANT
+
+    @property
+    def these_seeds_only(self) -> bool:
+        """Whether trainings with other seeds could give no difference: their interval holds 0."""
+        return self.seeds_low <= 0 <= self.seeds_high
 
 
 @dataclass(frozen=True)
 class Comparison:
     """What was found: `rows` holds every metric of every row, `tests` every paired test.
 
-    `method` is how they were tested: case by case (`compare_runs`), or by bootstrap samples of the whole set
-    (`compare_answers`).
+    `method` is where `p_value` comes from: the Wilcoxon signed-rank test, case by case (`compare_runs`), or
+    bootstrap samples of the whole set (`compare_answers`). `margins` judges the tests of the first metric by
+    a margin, where one was given.
     """
 
     baseline: str
@@ -90,6 +134,19 @@ class Comparison:
     rows: tuple[ComparisonRow, ...]
     tests: tuple[ComparisonTest, ...]
     method: Literal["wilcoxon", "bootstrap"] = "wilcoxon"
+    margins: tuple[MarginTest, ...] = ()
+
+    def with_margin(self, margin: float) -> Self:
+        """The same, and whether each row is not worse by more than `margin` in the first metric.
+
+        Raises:
+            ConfigError: the margin is not above 0.
+        """
+        from meddistill.evaluation.comparison_text import described
+
+        name = self.metrics[0]
+        tests = [test for test in self.tests if test.metric == name]
+        return replace(self, margins=tuple(margin_tests(tests, margin, described(name).higher_is_better)))
 
     def to_markdown(self) -> str:
         """Two Markdown tables: the scores, and the tests."""
@@ -100,18 +157,25 @@ class Comparison:
     def to_csv(self) -> str:
         """One CSV line per row and metric, with its test against the baseline where there is one."""
         tests = {(test.row, test.metric): test for test in self.tests if test.against == self.baseline}
-        extra = ["mean_difference", "difference_low", "difference_high", "p_value", "p_holm", "effect_size"]
+        extra = {
+            "mean_difference": "mean_difference",
+            "difference_low": "low",
+            "difference_high": "high",
+            "p_value": "p_value",
+            "p_holm": "p_holm",
+            "effect_size": "effect_size",
+            "difference_seeds_low": "seeds_low",
+            "difference_seeds_high": "seeds_high",
+            "p_sign_flip": "p_sign_flip",
+            "p_sign_flip_holm": "p_sign_flip_holm",
+        }
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([*ComparisonRow.__dataclass_fields__, *extra])
         for row in self.rows:
             test = tests.get((row.row, row.metric))
-            found = (
-                [test.mean_difference, test.low, test.high, test.p_value, test.p_holm, test.effect_size]
-                if test
-                else []
-            )
-            writer.writerow([*asdict(row).values(), *found, *[""] * (len(extra) - len(found))])
+            found = [getattr(test, name, "") for name in extra.values()]
+            writer.writerow([*asdict(row).values(), *found])
         return stream.getvalue()
 
     def to_dict(self) -> dict[str, Any]:
@@ -131,10 +195,10 @@ def compare_runs(
 ) -> Comparison:
     """Compare rows, each one run or the same training with several seeds, on the same cases.
 
-    Seeds are not independent cases. A row's mean is the mean over its seeds of each run's own mean, its
-    interval resamples cases. A test takes one difference per case, the mean over seeds in which both runs
-    have the metric; the n-th run of one row is paired with the n-th of the other when both have as many, so
-    list the seeds in the same order.
+    Seeds are not independent cases. A row's mean is the mean over its seeds of each run's own mean. Its
+    interval resamples cases; a second one counts the seeds, too (`meddistill.evaluation.seeds`). A test takes
+    one difference per case, the mean over seeds in which both runs have the metric; the n-th run of one row
+    is paired with the n-th of the other when both have as many, so list the seeds in the same order.
 
     Args:
         runs: for each row name a score table or run folder, or a list of these with one per seed.
@@ -227,25 +291,28 @@ def _row(row: str, name: str, seeds: Sequence[CaseValues], options: Mapping[str,
     false alarm outweigh the seeds that were right.
     """
     values = _stacked(seeds)
-
-    def mean_of_runs(positions: Values) -> float:
-        return float(nanmean(nanmean(values[:, positions.astype(int)], axis=1)))
-
-    defined = np.flatnonzero(~np.isnan(values).all(axis=0)).astype(float)
-    low, high = bootstrap_ci(
-        defined, groups=seeds[0].groups[defined.astype(int)], statistic=mean_of_runs, **options
-    )
+    data = GroupSums.of(values, seeds[0].groups)
+    low, high = data.interval(bounds=metric(name).bounds, **options)
     means = nanmean(values, axis=1)
+    mean = float(nanmean(means))
+    seeds_low, seeds_high = over_seeds(mean, low, high, _half_width(data))
     return ComparisonRow(
         row=row,
         metric=name,
-        mean=float(nanmean(means)),
+        mean=mean,
         low=low,
         high=high,
         seed_sd=float(means.std(ddof=1)) if len(seeds) > 1 else np.nan,
         seeds=len(seeds),
-        cases=len(defined),
+        cases=int(np.sum(~np.isnan(values).all(axis=0))),
+        seeds_low=seeds_low,
+        seeds_high=seeds_high,
+        groups=data.groups,
     )
+
+
+def _half_width(data: GroupSums) -> float:
+    return seed_half_width(data.means, data.leave_one_out) if data.has_interval else np.nan
 
 
 def _differences(a: Sequence[CaseValues], b: Sequence[CaseValues]) -> Values:
@@ -254,6 +321,13 @@ def _differences(a: Sequence[CaseValues], b: Sequence[CaseValues]) -> Values:
     if len(a) == len(b):
         return nanmean(first - second, axis=0)
     return nanmean(first, axis=0) - nanmean(second, axis=0)
+
+
+def _half_widths(a: Sequence[CaseValues], b: Sequence[CaseValues]) -> list[float]:
+    """Of their difference over trainings: of the paired runs, or of each row where these cannot be paired."""
+    first, second = _stacked(a), _stacked(b)
+    parts = [first - second] if len(a) == len(b) else [first, second]
+    return [_half_width(GroupSums.of(part, a[0].groups)) for part in parts]
 
 
 def pairs_of(rows: Sequence[str], baseline: str, pairs: str) -> list[tuple[str, str]]:
@@ -274,12 +348,17 @@ def _tests(
     pairs: Sequence[tuple[str, str]],
     options: Mapping[str, Any],
 ) -> list[ComparisonTest]:
-    results = []
+    results, ends = [], []
     for a, b in pairs:
         differences = _differences(seeds[a], seeds[b])
         groups = seeds[a][0].groups
-        results.append(paired_test(differences, np.zeros_like(differences), groups=groups, **options))
+        found = paired_test(differences, np.zeros_like(differences), groups=groups, **options)
+        results.append(found)
+        ends.append(
+            over_seeds(found.mean_difference, found.low, found.high, *_half_widths(seeds[a], seeds[b]))
+        )
     adjusted = holm([result.p_value for result in results])
+    flipped = holm([result.p_sign_flip for result in results])
     higher = metric(name).higher_is_better
     return [
         ComparisonTest(
@@ -288,7 +367,12 @@ def _tests(
             metric=name,
             p_holm=p_holm,
             better=result.mean_difference > 0 if higher else result.mean_difference < 0,
+            seeds_low=seeds_low,
+            seeds_high=seeds_high,
+            p_sign_flip_holm=p_flip,
             **asdict(result),
         )
-        for (a, b), result, p_holm in zip(pairs, results, adjusted, strict=True)
+        for (a, b), result, (seeds_low, seeds_high), p_holm, p_flip in zip(
+            pairs, results, ends, adjusted, flipped, strict=True
+        )
     ]

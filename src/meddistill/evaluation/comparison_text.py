@@ -6,18 +6,25 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from meddistill.evaluation.class_metrics import CLASS_METRICS
-from meddistill.evaluation.metrics import METRICS, metric
+from meddistill.evaluation.cautions import cautions
+from meddistill.evaluation.class_metrics import CLASS_METRICS, ClassMetric
+from meddistill.evaluation.metrics import METRICS, Metric, metric
 
 if TYPE_CHECKING:
     from meddistill.evaluation.compare import Comparison, ComparisonRow, ComparisonTest
+    from meddistill.evaluation.margin import MarginTest
 
 _METHODS = {
-    "wilcoxon": "Wilcoxon signed-rank test per group of cases, Holm-corrected within each metric; the effect "
-    "is the matched-pairs rank-biserial correlation.",
+    "wilcoxon": "Sign-flip (paired permutation) test of the mean difference, groups of cases kept together, "
+    "and beside it the Wilcoxon signed-rank test per group, both Holm-corrected within each metric; the "
+    "effect is the matched-pairs rank-biserial correlation.",
     "bootstrap": "Bootstrap test over groups of cases, both rows on the same samples, Holm-corrected within "
     "each metric; the effect, for scores of single images, is the matched-pairs rank-biserial correlation.",
 }
+_SEEDS = (
+    "The interval over seeds also counts what other trainings would give; where that of a difference holds "
+    "0, the difference is shown for these seeds only."
+)
 _DISTANCES = ("hd95", "hd95_detected", "asd")
 
 
@@ -40,36 +47,73 @@ def comparison_markdown(comparison: Comparison) -> str:
     ]
     if comparison.tests:
         lines += ["", *_tests(comparison)]
+    if comparison.margins:
+        lines += ["", *map(_margin, comparison.margins)]
+    if found := cautions(comparison):
+        lines += ["", *found]
     return "\n".join(lines) + "\n"
 
 
+def described(name: str) -> Metric | ClassMetric:
+    """The metric of cases, or else of answers about whole images, called `name`.
+
+    Raises:
+        ConfigError: there is none.
+
+    Example:
+        >>> described("dice").title, described("auroc").title
+        ('Dice', 'AUROC')
+    """
+    return CLASS_METRICS[name] if name in CLASS_METRICS and name not in METRICS else metric(name)
+
+
 def _tests(comparison: Comparison) -> list[str]:
-    header = ["metric", "row - against", "difference [95 % CI]", "p", "p (Holm)", "effect", "pairs", "better"]
-    return [
-        *_table(header, (_test(test, comparison.unit) for test in comparison.tests)),
-        "",
-        _METHODS[comparison.method],
+    several = any(math.isfinite(test.seeds_low) for test in comparison.tests)
+    by_case = comparison.method == "wilcoxon"
+    header = [
+        "metric",
+        "row - against",
+        "difference [95 % CI]",
+        *(["over seeds"] if several else []),
+        "p",
+        "p (Holm)",
+        *(["Wilcoxon p (Holm)"] if by_case else []),
+        "effect",
+        "pairs",
+        "better",
     ]
+    rows = (_test(test, comparison.unit, several, by_case) for test in comparison.tests)
+    explained = [_METHODS[comparison.method], *([_SEEDS] if several else [])]
+    return [*_table(header, rows), "", *explained]
 
 
-def _test(test: ComparisonTest, unit: str) -> list[str]:
+def _test(test: ComparisonTest, unit: str, several: bool, by_case: bool) -> list[str]:
     digits = _digits(test.metric)
     return [
         _title(test.metric, unit),
         f"{test.row} - {test.against}",
         f"{_number(test.mean_difference, digits, '+')} {_interval(test.low, test.high, digits, '+')}",
-        _p(test.p_value),
-        _p(test.p_holm),
+        *([_interval(test.seeds_low, test.seeds_high, digits, "+")] if several else []),
+        _p(test.p_mean),
+        _p(test.p_mean_holm),
+        *([_p(test.p_holm)] if by_case else []),
         _number(test.effect_size, 2, "+"),
         str(test.cases),
         _verdict(test),
     ]
 
 
+def _margin(found: MarginTest) -> str:
+    worst, best = (_number(end, _digits(found.metric), "+") for end in (found.worst, found.best))
+    interval = f"95 % CI from {worst} to {best}{found.counted}"
+    return f"{found.row} - {found.against} in {described(found.metric).title}: {found.words} ({interval})."
+
+
 def _verdict(test: ComparisonTest) -> str:
-    if not test.p_holm < 0.05:
+    if not test.significant:
         return "not shown"
-    return test.row if test.better else test.against
+    better = test.row if test.better else test.against
+    return f"{better}, these seeds" if test.these_seeds_only else better
 
 
 def _score(row: ComparisonRow) -> str:
@@ -79,7 +123,7 @@ def _score(row: ComparisonRow) -> str:
 
 
 def _title(name: str, unit: str) -> str:
-    found = CLASS_METRICS[name] if name not in METRICS else metric(name)
+    found = described(name)
     suffix = f" ({unit})" if name in _DISTANCES and unit else ""
     return f"{found.title}{suffix} {'↑' if found.higher_is_better else '↓'}"
 

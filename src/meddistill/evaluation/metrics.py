@@ -23,11 +23,13 @@ class Metric:
         title: how tables call it.
         higher_is_better: its direction.
         rows: gives its value for every row of a table, NaN where it is undefined.
+        bounds: the lowest and highest value that it can have.
     """
 
     title: str
     higher_is_better: bool
     rows: Callable[[ScoreTable], Values]
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 class CaseValues(NamedTuple):
@@ -111,20 +113,22 @@ def _relative(table: ScoreTable) -> Values:
     return size
 
 
+_FROM_0 = (0.0, np.inf)
+
 METRICS: Mapping[str, Metric] = {
     "dice": Metric("Dice", True, _column("dice")),
     "dice_both_empty_1": Metric("Dice (both empty = 1)", True, _both_empty_1),
     "iou": Metric("IoU", True, _column("iou")),
     "precision": Metric("Precision", True, _column("precision")),
     "recall": Metric("Recall", True, _column("recall")),
-    "hd95": Metric("HD95", False, _column("hd95")),
-    "hd95_detected": Metric("HD95 (detected)", False, _detected),
-    "asd": Metric("ASD", False, _column("asd")),
+    "hd95": Metric("HD95", False, _column("hd95"), _FROM_0),
+    "hd95_detected": Metric("HD95 (detected)", False, _detected, _FROM_0),
+    "asd": Metric("ASD", False, _column("asd"), _FROM_0),
     "ece": Metric("ECE", False, _column("ece")),
-    "nll": Metric("NLL", False, _column("nll")),
-    "brier": Metric("Brier", False, _column("brier")),
-    "ravd": Metric("RAVD", False, _relative),
-    "avd": Metric("AVD", False, _column("avd")),
+    "nll": Metric("NLL", False, _column("nll"), _FROM_0),
+    "brier": Metric("Brier", False, _column("brier"), (0.0, 2.0)),
+    "ravd": Metric("RAVD", False, _relative, _FROM_0),
+    "avd": Metric("AVD", False, _column("avd"), _FROM_0),
 }
 """Every metric by name. The plain ones leave out what is both empty and charge a missed or invented structure
 the worst overlap (0) and the image diagonal; `dice_both_empty_1` counts both empty as 1, as the released P-CD

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from meddistill.errors import ConfigError, DataError, unknown_name
+from meddistill.evaluation.mean_interval import GroupSums
+from meddistill.evaluation.permutation import sign_flip_p
 
 Values = npt.NDArray[np.float64]
 Statistic = Callable[[Values], Any]
@@ -82,6 +84,8 @@ class PairedTest:
         high: upper end of its confidence interval.
         p_value: two-sided Wilcoxon signed-rank test; NaN without a pair.
         effect_size: matched-pairs rank-biserial correlation in -1..1, above 0 when a tends to be larger.
+        p_sign_flip: two-sided paired permutation test of the mean difference (`sign_flip_p`).
+        groups: groups that the pairs belong to.
     """
 
     cases: int
@@ -90,6 +94,8 @@ class PairedTest:
     high: float
     p_value: float
     effect_size: float
+    p_sign_flip: float = np.nan
+    groups: int = 0
 
 
 def paired_test(
@@ -101,17 +107,17 @@ def paired_test(
     resamples: int = 2000,
     seed: int = 0,
 ) -> PairedTest:
-    """Compare two score lists of the same cases by the Wilcoxon signed-rank test (Wilcoxon, 1945).
+    """Compare two score lists of the same cases: Wilcoxon signed-rank test (1945) and sign-flip test.
 
-    The test and the effect size (Kerby, Comprehensive Psychology 2014) take one difference per group, the
-    mean over its cases, because cases of one group are not independent. Zero differences are dropped; when
-    all are zero p is 1 and the effect 0.
+    The first test and the effect size (Kerby, Comprehensive Psychology 2014) take one difference per group,
+    the mean over its cases, because cases of one group are not independent. Zero differences are dropped;
+    when all are zero p is 1 and the effect 0. The second takes the mean over cases, as the interval does.
 
     Args:
         a: (N,) scores; pairs with a NaN on either side are left out.
         b: (N,) scores in the same order.
         groups: (N,) group of each case; None takes every case as its own group.
-        level: coverage of the interval of the mean difference (`bootstrap_ci`).
+        level: coverage of the interval of the mean difference (`mean_ci`).
         resamples: bootstrap samples for that interval.
         seed: seed of the resampling.
 
@@ -130,7 +136,7 @@ def paired_test(
     differences = first - second
     members = _members(differences, groups)
     means = np.array([member.mean() for member in members])
-    low, high = bootstrap_ci(differences, groups=groups, level=level, resamples=resamples, seed=seed)
+    low, high = GroupSums.of(differences, groups).interval(level=level, resamples=resamples, seed=seed)
     cases = sum(map(len, members))
     return PairedTest(
         cases=cases,
@@ -139,6 +145,8 @@ def paired_test(
         high=high,
         p_value=_signed_rank_p(means),
         effect_size=rank_biserial(means),
+        p_sign_flip=sign_flip_p(differences, groups=groups, seed=seed),
+        groups=len(members),
     )
 
 

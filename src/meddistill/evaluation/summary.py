@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from meddistill.evaluation.mean_interval import mean_ci
 from meddistill.evaluation.metrics import METRICS, VOLUME_METRICS, case_values, nanmean
 from meddistill.evaluation.reliability import ReliabilityBins
-from meddistill.evaluation.statistics import bootstrap_ci
 from meddistill.evaluation.table import STATES, ScoreTable
 
 LEVEL = 0.95
@@ -72,11 +72,13 @@ def summarise(
 
 def _metrics(table: ScoreTable, seed: int, resamples: int) -> dict[str, dict[str, float | None]]:
     summary = {}
-    for name in METRICS:
+    for name, score in METRICS.items():
         _, groups, values = case_values(table, name)
         if name in VOLUME_METRICS and np.isnan(values).all():
             continue
-        low, high = bootstrap_ci(values, groups=groups, level=LEVEL, resamples=resamples, seed=seed)
+        low, high = mean_ci(
+            values, groups=groups, level=LEVEL, resamples=resamples, seed=seed, bounds=score.bounds
+        )
         summary[name] = {
             "mean": _plain(float(nanmean(values))),
             "low": _plain(low),

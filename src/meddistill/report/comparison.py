@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meddistill.evaluation.cautions import cautions
 from meddistill.files import write_text
 from meddistill.report.comparison_tables import (
-    SIGNIFICANT,
     ComparedRun,
     against_baseline,
+    reading,
     runs_table,
     score_table,
     tests_table,
@@ -23,12 +24,14 @@ from meddistill.report.numbers import (
     set_words,
     signed,
 )
+from meddistill.report.reading import to_number
 from meddistill.report.svg import Picture
 from meddistill.report.tables import Table
 from meddistill.report.templates import render
 
 if TYPE_CHECKING:
     from meddistill.evaluation.compare import Comparison, ComparisonTest
+    from meddistill.evaluation.margin import MarginTest
 
 
 def write_comparison(
@@ -87,7 +90,8 @@ def write_comparison(
 class SetSection:
     """What the page shows of one set of cases: `words` names it, the rest is drawn from its comparison.
 
-    `bootstrap` says whether rows were tested by bootstrap samples, and not case by case.
+    `bootstrap` says whether rows were tested by bootstrap samples, and not case by case; `seeds` whether
+    there are intervals over seeds.
     """
 
     name: str
@@ -98,6 +102,8 @@ class SetSection:
     tests: Table | None
     pictures: tuple[Picture, ...]
     bootstrap: bool
+    seeds: bool
+    cautions: tuple[str, ...]
 
 
 def _on_set(name: str, comparison: Comparison, runs: Sequence[ComparedRun], where: str = "") -> SetSection:
@@ -111,26 +117,40 @@ def _on_set(name: str, comparison: Comparison, runs: Sequence[ComparedRun], wher
         tests=tests_table(comparison),
         pictures=tuple(_pictures(comparison, where)),
         bootstrap=comparison.method == "bootstrap",
+        seeds=any(to_number(row.seeds_low) is not None for row in comparison.rows),
+        cautions=tuple(cautions(comparison)),
     )
 
 
 def _sentences(comparison: Comparison) -> list[str]:
-    """What the tests on the first metric say, one sentence a row."""
+    """What the tests on the first metric say, one sentence a row, then the margin's verdicts."""
     first = comparison.metrics[0] if comparison.metrics else ""
     found = [test for test in against_baseline(comparison).values() if test.metric == first]
-    return [f"{test.row}: {_reading(test)} {_difference(test)}." for test in found]
+    return [
+        *(f"{test.row}: {_reading(test)} {_difference(test)}." for test in found),
+        *map(_margin, comparison.margins),
+    ]
+
+
+def _margin(found: MarginTest) -> str:
+    ends = f"{signed(found.worst, found.metric)} to {signed(found.best, found.metric)}"
+    name = metric(found.metric).label
+    return f"{found.row} against {found.against} in {name}: {found.words} (95 % CI {ends}{found.counted})."
 
 
 def _reading(test: ComparisonTest) -> str:
-    name = metric(test.metric).label
-    if not test.p_holm < SIGNIFICANT:
-        return f"no clear difference from {test.against} in {name}"
-    return f"{'better' if test.better else 'worse'} than {test.against} in {name}"
+    name, words = metric(test.metric).label, reading(test)
+    if not test.significant:
+        return f"{words} from {test.against} in {name}"
+    word, _, seeds = words.partition(" ")
+    return f"{word} than {test.against} in {name}" + (f" {seeds}" if seeds else "")
 
 
 def _difference(test: ComparisonTest) -> str:
     ends = f"{signed(test.low, test.metric)} to {signed(test.high, test.metric)}"
-    return f"({signed(test.mean_difference, test.metric)}, 95 % CI {ends}, Holm p {p_value(test.p_holm)})"
+    return (
+        f"({signed(test.mean_difference, test.metric)}, 95 % CI {ends}, Holm p {p_value(test.p_mean_holm)})"
+    )
 
 
 def _pictures(comparison: Comparison, where: str) -> list[Picture]:

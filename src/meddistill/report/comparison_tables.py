@@ -29,8 +29,8 @@ from meddistill.training.run_folder import RunFolder
 if TYPE_CHECKING:
     from meddistill.evaluation.compare import Comparison, ComparisonRow, ComparisonTest
 
-SIGNIFICANT = 0.05
-_STARS = ((0.001, "***"), (0.01, "**"), (SIGNIFICANT, "*"))
+_STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+_WILCOXON = "Wilcoxon signed-rank test, adjusted for all tests of this metric"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def tests_table(comparison: Comparison) -> Table | None:
     """One line a paired test, or None when there is none."""
     if not comparison.tests:
         return None
-    test = "bootstrap test" if comparison.method == "bootstrap" else "Wilcoxon signed-rank test"
+    by_case = comparison.method == "wilcoxon"
+    test = "sign-flip test" if by_case else "bootstrap test"
     columns = (
         Column("Row"),
         Column("Against"),
@@ -95,12 +96,15 @@ def tests_table(comparison: Comparison) -> Table | None:
         Column("Difference", "mean of row minus other, on the same cases", numeric=True),
         Column("Holm p", f"{test}, adjusted for all tests of this metric", numeric=True),
         Column("p", f"{test}, two-sided, not adjusted", numeric=True),
+        *([Column("Wilcoxon p", _WILCOXON, numeric=True)] if by_case else []),
         Column("Effect size", "rank-biserial correlation, −1 to 1", numeric=True),
         Column("Cases", "pairs of scores", numeric=True),
         Column("Reading"),
     )
     return Table(
-        "Paired tests", columns, tuple(_test_cells(test, comparison.unit) for test in comparison.tests)
+        "Paired tests",
+        columns,
+        tuple(_test_cells(test, comparison.unit, by_case) for test in comparison.tests),
     )
 
 
@@ -135,13 +139,14 @@ def _row_names(comparison: Comparison) -> list[str]:
 def _score_cell(row: ComparisonRow, test: ComparisonTest | None) -> Cell:
     spread = "" if to_number(row.seed_sd) is None else f"sd {score(row.seed_sd, row.metric)}, "
     range_ = interval({"low": row.low, "high": row.high}, row.metric)
-    marks = stars(test.p_holm) if test else ""
+    marks = stars(test.p_mean_holm) if test else ""
     if test and marks and not test.better:
         marks += " worse"
+    over = interval({"low": row.seeds_low, "high": row.seeds_high}, row.metric)
     return Cell(
         score(row.mean, row.metric),
         to_number(row.mean),
-        note=f"{range_}\n{spread}{row.cases} cases",
+        note=f"{range_}\n{spread}{row.cases} cases" + ("" if over == ABSENT else f"\nover seeds {over}"),
         stars=marks,
     )
 
@@ -155,20 +160,38 @@ def _cost_cells(row: str, runs: Sequence[ComparedRun]) -> tuple[Cell, Cell]:
     )
 
 
-def _test_cells(test: ComparisonTest, unit: str) -> tuple[Cell, ...]:
-    ends = f"{signed(test.low, test.metric)} to {signed(test.high, test.metric)}"
-    reading = "no clear difference" if not test.p_holm < SIGNIFICANT else "better" if test.better else "worse"
+def reading(test: ComparisonTest) -> str:
+    """What a test says of its row, in two words; with more where it holds for the seeds at hand only."""
+    if not test.significant:
+        return "no clear difference"
+    word = "better" if test.better else "worse"
+    return f"{word} with these seeds" if test.these_seeds_only else word
+
+
+def _ends(low: float, high: float, name: str) -> str:
+    return f"{signed(low, name)} to {signed(high, name)}"
+
+
+def _test_cells(test: ComparisonTest, unit: str, by_case: bool) -> tuple[Cell, ...]:
+    ends = _ends(test.low, test.high, test.metric)
+    if to_number(test.seeds_low) is not None:
+        ends += f"\nover seeds {_ends(test.seeds_low, test.seeds_high, test.metric)}"
     return (
         Cell(test.row, test.row),
         Cell(test.against),
         Cell(metric_label(test.metric, unit)),
         Cell(signed(test.mean_difference, test.metric), to_number(test.mean_difference), note=ends),
-        Cell(p_value(test.p_holm), to_number(test.p_holm), stars=stars(test.p_holm)),
-        Cell(p_value(test.p_value), to_number(test.p_value)),
+        Cell(p_value(test.p_mean_holm), to_number(test.p_mean_holm), stars=stars(test.p_mean_holm)),
+        _p_cell(test.p_mean),
+        *([_p_cell(test.p_holm)] if by_case else []),
         Cell(number(test.effect_size, 2), to_number(test.effect_size)),
         Cell(number(test.cases, 0), test.cases),
-        Cell(reading),
+        Cell(reading(test)),
     )
+
+
+def _p_cell(p: float) -> Cell:
+    return Cell(p_value(p), to_number(p))
 
 
 def _run_cells(run: ComparedRun, base: Path) -> tuple[Cell, ...]:

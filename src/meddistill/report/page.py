@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from meddistill.evaluation.cautions import summary_caution
 from meddistill.files import write_text
 from meddistill.report import figures
 from meddistill.report.answers import answers_view
@@ -115,6 +116,7 @@ def run_page(content: RunContent) -> str:
         table=case_table(content.scores),
         counts=count_sentences(mapping(content.summary.get("counts"))),
         policy=content.summary.get("policy"),
+        caution=summary_caution(content.summary),
         scored=set_words(content.scored),
         attacks=attacks_view(content),
         others=[set_view(other, _class_names(content)) for other in _not_attacked(content)],

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meddistill.evaluation.cautions import summary_caution
 from meddistill.report import figures
 from meddistill.report.answers import AnswersView, answers_view
 from meddistill.report.numbers import interval, metric, metric_label, number, score, set_words
@@ -44,6 +45,7 @@ class SetView:
     table: Table | None
     counts: list[str]
     answers: AnswersView | None
+    caution: str
 
 
 def set_view(content: SetContent, class_names: Sequence[str]) -> SetView:
@@ -74,6 +76,7 @@ def set_view(content: SetContent, class_names: Sequence[str]) -> SetView:
         table=case_table(content.scores),
         counts=count_sentences(mapping(summary.get("counts"))),
         answers=answers,
+        caution=summary_caution(summary),
     )
 
 

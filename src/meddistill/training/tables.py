@@ -15,6 +15,7 @@ from meddistill.errors import RunError, unknown_name
 from meddistill.evaluation import AnswerTable, Comparison, ScoreTable, compare_answers, compare_runs
 from meddistill.evaluation.answer_comparison import ANSWER_METRICS
 from meddistill.evaluation.answers import is_answer_table
+from meddistill.evaluation.margin import check_margin
 from meddistill.files import write_json, write_text
 from meddistill.report import ComparedRun, write_comparison
 from meddistill.training.attacks import check_same_attacks
@@ -35,6 +36,7 @@ def compare_folders(
     *,
     metrics: Sequence[str] | None = None,
     split: str | None = None,
+    margin: float | None = None,
 ) -> Comparison:
     """Compare run folders on their scores; the first folder's row is the baseline.
 
@@ -47,12 +49,16 @@ def compare_folders(
             image.
         split: the split or further test set; None for the first that all runs are scored on after training,
             which is the test split where they have one.
+        margin: also say whether each row is not worse than the first by more than this in the first metric.
 
     Raises:
+        ConfigError: an unknown metric, or a margin that is not above 0.
         RunError: fewer than two rows, a folder that is given twice, is no run or has no such scores (of that
             branch), runs of one row that differ in more than the seed, or runs scored on different cases.
         ConfigError: an unknown metric, or runs that were attacked in different ways.
     """
+    if margin is not None:
+        check_margin(margin)
     rows: dict[str, list[_Scored]] = {}
     for folder in folders:
         run = _Scored.parse(str(folder))
@@ -68,7 +74,7 @@ def compare_folders(
     chosen = split or _first_shared(runs)
     check_same_attacks(((str(run), read_recipe(RunFolder(run))) for run in runs), chosen)
     tables = {name: [run.table(chosen) for run in row] for name, row in rows.items()}
-    return compare_tables(tables, baseline=next(iter(rows)), metrics=metrics)
+    return compare_tables(tables, baseline=next(iter(rows)), metrics=metrics, margin=margin)
 
 
 def row_of(folder: Path) -> str:
@@ -86,13 +92,24 @@ def compare_tables(
     *,
     baseline: str,
     metrics: Sequence[str] | None = None,
+    margin: float | None = None,
 ) -> Comparison:
     """Compare rows of scores of maps, or rows of answers about whole images.
 
+    With a `margin`, also say whether each row is not worse than the baseline by more than this in the first
+    metric.
+
     Raises:
         RunError: the rows were scored on different cases, or some on maps and some on whole images.
-        ConfigError: an unknown metric.
+        ConfigError: an unknown metric, or a margin that is not above 0.
     """
+    found = _compared_tables(rows, baseline, metrics)
+    return found if margin is None else found.with_margin(margin)
+
+
+def _compared_tables(
+    rows: Mapping[str, Sequence[ScoreTable | AnswerTable]], baseline: str, metrics: Sequence[str] | None
+) -> Comparison:
     answers = {
         name: [table for table in tables if isinstance(table, AnswerTable)] for name, tables in rows.items()
     }
@@ -224,6 +241,7 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
                 for row, folders in rows.items()
             },
             baseline=recipe.study.baseline,
+            margin=recipe.study.margin,
         )
         for name in names
     }
