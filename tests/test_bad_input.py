@@ -446,7 +446,11 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
     # recipes and options
     ("unknown model", trained_with(model={"name": "pcd/unte"}), ["'pcd/unte'", "'pcd/unet'"]),
     ("unknown key", trained_with("--training.epoch", "3"), ["training.epoch", "did you mean 'epochs'"]),
-    ("key of another section", trained_with("--epochs", "3"), ["did you mean 'training.epochs'"]),
+    (
+        "key of another section",
+        trained_with("--epochs", "3"),
+        ["did you mean 'data.clean.epochs' or 'training.epochs'"],
+    ),
     ("unknown method option", trained_with(method=PACED | {"bta": 0.5}), ["'bta'", "did you mean 'beta'"]),
     ("wrong type", trained_with("--training.lr", "fast"), ["training.lr", "'fast'", "number"]),
     ("wrong type of a method", trained_with(method=PACED | {"beta": "high"}), ["beta", "'high'"]),

@@ -240,13 +240,14 @@ def test_a_study_trains_every_row_once(trains, tmp_path, capfd, monkeypatch):
     rows = {"iid": {}, "kd": {"teacher": {"row": "iid"}, "method": {"name": "distillation"}}}
     recipe = write_recipe(tmp_path, study={"rows": rows, "baseline": "iid"}, training={"epochs": 1})
     out = tmp_path / "study"
-    first = said(capfd, "study", str(recipe), "-o", str(out), "--jobs", "2", "--teacher-floor", "0")
+    command = ("study", str(recipe), "-o", str(out), "--jobs", "2", "--teacher-floor", "0")
+    first = said(capfd, *command)
     assert "2 runs in" in first
     assert yaml.safe_load((out / "recipes" / "kd-s0.yaml").read_text())["teacher"]["floor"] == 0
     assert "[2/2] kd-s0 finished" in first
     weights = {name: (out / "runs" / name / "student.safetensors").stat() for name in ("iid-s0", "kd-s0")}
     logs = {log.name: log.read_text() for log in (out / "logs").iterdir()}
-    second = said(capfd, "study", str(recipe), "-o", str(out))
+    second = said(capfd, *command)
     assert "2 of 2 runs are finished already" in second
     assert "[" not in second.partition("|")[0]
     assert {n: (out / "runs" / n / "student.safetensors").stat() for n in weights} == weights

@@ -71,7 +71,7 @@ def test_a_step_with_the_published_network_trains_it_as_a_plain_loop_would():
     plain.plain_kd(plain.student(plain.batch["image"])).backward()
     plain.optimizer.step()
     for ours, theirs in zip(task.student.parameters(), plain.student.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(("size", "classes"), [((2, 24, 20), 2), ((1, 16, 16, 16), 5)])

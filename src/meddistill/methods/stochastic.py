@@ -143,15 +143,15 @@ class StochasticEnsembleDistillation(Method):
 
     def _drawn(self, teachers: int, batch: Batch, student: Tensor) -> Tensor:
         """The weights of the teachers: (M,), or (B, M) with those of each image."""
-        drawn: Any
+        precision = torch.promote_types(student.dtype, torch.float32)
         if self.per == "batch":
             drawn = self._draw(teachers, self._generator(self._step))
             self._step += 1
-        else:
-            keys = [zlib.crc32(name.encode()) for name in batch["case_id"]]
-            drawn = [self._draw(teachers, self._generator(key)) for key in keys]
-        precision = torch.promote_types(student.dtype, torch.float32)
-        return torch.tensor(drawn, dtype=precision).to(student.device, non_blocking=True)
+            # filled on the device: a copy from the host would wait for it
+            return torch.stack([student.new_full((), weight, dtype=precision) for weight in drawn])
+        keys = [zlib.crc32(name.encode()) for name in batch["case_id"]]
+        each = [self._draw(teachers, self._generator(key)) for key in keys]
+        return torch.tensor(each, dtype=precision).to(student.device, non_blocking=True)
 
     def _generator(self, number: int) -> np.random.Generator:
         """The source of chance of one draw."""
