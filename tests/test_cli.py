@@ -19,6 +19,7 @@ from meddistill.config.load import shipped_recipes
 from meddistill.training.run_folder import RunFolder, read_json
 from tests.data.builders import manifest
 from tests.recipes import PACED, write_recipe
+from tests.studies import train_here
 
 COMMANDS = [[command.callback.__name__] for command in app.registered_commands]
 DATA_COMMANDS = [["data", command.callback.__name__] for command in data_app.registered_commands]
@@ -222,21 +223,10 @@ def test_report_is_written_again(runs, capfd):
     assert page.read_text(encoding="utf-8") == before
 
 
-class TrainsHere:
-    """Stands for the process that a study starts; trains in this one, which has everything loaded."""
-
-    def __init__(self, command: list[str], **_: object) -> None:
-        assert command[:3] == [sys.executable, "-m", "meddistill"]
-        self.code = run(command[3:])
-
-    def wait(self, timeout: float) -> int:
-        return self.code
-
-
 @pytest.mark.parametrize("trains", ["here", pytest.param("in processes", marks=pytest.mark.slow)])
 def test_a_study_trains_every_row_once(trains, tmp_path, capfd, monkeypatch):
     if trains == "here":
-        monkeypatch.setattr("meddistill.training.study.subprocess.Popen", TrainsHere)
+        train_here(monkeypatch)
     rows = {"iid": {}, "kd": {"teacher": {"row": "iid"}, "method": {"name": "distillation"}}}
     recipe = write_recipe(tmp_path, study={"rows": rows, "baseline": "iid"}, training={"epochs": 1})
     out = tmp_path / "study"
