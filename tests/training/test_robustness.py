@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from meddistill.cli import run
+from meddistill.config.load import check_recipe
 from meddistill.evaluation import ScoreTable
+from meddistill.training.evaluate import evaluate
 from meddistill.training.fit import fit
 from meddistill.training.robustness import disturbances_of, robustness
 from tests.mistakes import made_run, snapshot, the_line
-from tests.recipes import tiny_recipe
+from tests.recipes import tiny, tiny_recipe
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,19 @@ def test_a_single_run_has_curves_and_no_comparison(runs, tmp_path):
     }
     files = sorted(path.name for path in (tmp_path / "out").rglob("*.*"))
     assert files == ["clean-scores.csv", "curves.csv", "fgsm-4-scores.csv"]
+
+
+def test_labels_are_those_that_the_run_is_scored_on(tmp_path):
+    """Noise on the test split is drawn by the seed of the recipe, which is not the default one."""
+    mapping = tiny(seed=7, training={"epochs": 1, "precision": "32"})
+    mapping["data"]["noise"] = {"name": "erosion", "rate": 0.5, "width": 2, "splits": ["test"]}
+    run_folder = fit(check_recipe(mapping), tmp_path / "noisy-s7")
+    evaluate(run_folder.root)
+    robustness([run_folder.root], disturbances_of(["fgsm"], [4]), tmp_path / "out")
+    files = (tmp_path / "out" / "noisy-s7" / "clean-scores.csv", run_folder.scores())
+    found, scored = (ScoreTable.read_csv(file) for file in files)
+    for column in ("dice", "label_pixels"):
+        assert found[column].tolist() == scored[column].tolist()
 
 
 @pytest.mark.parametrize(

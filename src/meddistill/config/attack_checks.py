@@ -31,12 +31,25 @@ def check_attacks(recipe: Recipe) -> None:
             taken[made.lower()] = f"a set of the attack {name}"
 
 
+def check_strength(where: str, eps: float) -> None:
+    """Refuse a largest change of a pixel that means nothing.
+
+    Args:
+        where: what gave it, a key of a recipe or an option.
+        eps: in grey levels of 8-bit images.
+
+    Raises:
+        ConfigError: it is not above 0 and up to 255.
+    """
+    if not 0 < eps <= 255:
+        raise ConfigError(
+            f"{where}: {eps:g} is no strength; give grey levels of 8-bit images, above 0 and up to 255, for "
+            "example 2"
+        )
+
+
 def _check_strengths(name: str, attack: AttackOptions) -> None:
     for eps in attack.strengths:
-        if not 0 < eps <= 255:
-            raise ConfigError(
-                f"attacks.{name}.eps: {eps:g} is no strength; give grey levels of 8-bit images, above 0 and "
-                "up to 255, for example 2"
-            )
+        check_strength(f"attacks.{name}.eps", eps)
     if not attack.strengths or list(attack.strengths) != sorted(set(attack.strengths)):
         raise ConfigError(f"attacks.{name}.eps: give strengths from weak to strong, for example [1, 2, 4, 8]")

@@ -6,6 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from meddistill.config import Recipe
 from meddistill.config.attacks import attacked_sets
 from meddistill.config.load import check_recipe, read_recipe_mapping
@@ -74,11 +77,9 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
 
 def _score(folder: RunFolder, recipe: Recipe, split: str) -> dict[str, Any]:
     """Score the student of a run, write its files and return the summary."""
-    spec, student = load_model(folder.weights)
+    spec, student, device = chosen_student(folder, recipe)
     attacked = attacked_sets(recipe.attacks).get(split)
     data, part = _cases_of(folder, recipe, split if attacked is None else attacked.config.of, spec)
-    device = device_for(recipe.training.accelerator)
-    student.to(device).eval()
     if attacked is not None:
         table, summary = score_disturbed(
             student,
@@ -96,7 +97,7 @@ def _score(folder: RunFolder, recipe: Recipe, split: str) -> dict[str, Any]:
     if teacher is not None:
         teacher.to(device)
         lone = recipe.teacher.members is None
-        weigh(recipe, data if part == split or lone else _own_data(recipe), teacher)
+        weigh(recipe, data if part == split or lone else own_data(recipe), teacher)
     if answers_images(data.source):
         return evaluate_answers(
             student,
@@ -130,13 +131,20 @@ def _score(folder: RunFolder, recipe: Recipe, split: str) -> dict[str, Any]:
     return summary
 
 
+def chosen_student(folder: RunFolder, recipe: Recipe) -> tuple[ModelSpec, nn.Module, torch.device]:
+    """The chosen student of a run, ready to answer on the device that its recipe names."""
+    spec, student = load_model(folder.weights)
+    device = device_for(recipe.training.accelerator)
+    return spec, student.to(device).eval(), device
+
+
 def _cases_of(folder: RunFolder, recipe: Recipe, split: str, spec: ModelSpec) -> tuple[TaskData, str]:
     """The data that hold what is called `split` in `evaluate`, and the name of their split."""
     if split in recipe.tests:
         data = find_test(recipe, split, spec)
         check_same_test(folder, split, data)
         return data, "test"
-    data = _own_data(recipe)
+    data = own_data(recipe)
     known = [name for name, cases in data.split.cases.items() if cases] if is_labelled(data.source) else []
     if split not in known and data.split.cases.get(split):
         others = ", ".join(recipe.tests)
@@ -150,7 +158,7 @@ def _cases_of(folder: RunFolder, recipe: Recipe, split: str, spec: ModelSpec) ->
     return data, split
 
 
-def _own_data(recipe: Recipe) -> TaskData:
+def own_data(recipe: Recipe) -> TaskData:
     """The data of the run, with the full and true labels of every case that it was trained on."""
     changes = {"supervision": None, "noise": when_scored(recipe.data.noise)}
     return TaskData.from_config(recipe.data.model_copy(update=changes), seed=recipe.seed)

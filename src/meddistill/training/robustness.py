@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from meddistill.config import Recipe
+from meddistill.config.attack_checks import check_strength
 from meddistill.errors import ConfigError, RunError, unknown_name
 from meddistill.evaluation import AnswerTable, Comparison, ScoreTable
-from meddistill.evaluation.disturbance import GREY_LEVELS, Disturbance, fgsm_attack, pgd_attack
+from meddistill.evaluation.disturbance import Disturbance, fgsm_attack, pgd_attack
 from meddistill.files import write_json, write_text
-from meddistill.models import load_model
 from meddistill.training.attacks import check_attackable
 from meddistill.training.claim import check_same_split, check_writable
 from meddistill.training.data import TaskData
 from meddistill.training.disturbed import score_disturbed
-from meddistill.training.evaluate import read_recipe
-from meddistill.training.hardware import device_for
+from meddistill.training.evaluate import chosen_student, own_data, read_recipe
 from meddistill.training.run_folder import RunFolder
 from meddistill.training.tables import compare_tables, row_of
 
@@ -75,10 +74,7 @@ def disturbances_of(kinds: Sequence[str], strengths: Sequence[float]) -> list[Di
         if kind not in KINDS:
             raise ConfigError(f"--attack: {unknown_name('attack', kind, KINDS)}")
     for strength in strengths:
-        if not 0 < strength <= GREY_LEVELS:
-            raise ConfigError(
-                f"--eps: {strength:g} is no strength; give grey levels of 8-bit images, above 0 and up to 255"
-            )
+        check_strength("--eps", strength)
     return [KINDS[kind](strength) for kind in dict.fromkeys(kinds) for strength in sorted(set(strengths))]
 
 
@@ -125,7 +121,7 @@ def _test_data(folder: RunFolder) -> tuple[Recipe, TaskData]:
     recipe = read_recipe(folder)
     if not folder.finished:
         raise RunError(f"{folder.root} is not finished; train it to its end first")
-    data = TaskData.from_config(recipe.data.model_copy(update={"supervision": None}))
+    data = own_data(recipe)
     if not data.split.cases.get("test"):
         raise RunError(f"{folder.root} has no test split to attack")
     check_attackable(data, str(folder.root))
@@ -137,9 +133,7 @@ def _scored(
     folder: RunFolder, recipe: Recipe, data: TaskData, disturbances: Sequence[Disturbance]
 ) -> Iterator[tuple[str, Disturbance | None, Table, dict[str, Any]]]:
     """Scores of a run on its test split as it is, then under each disturbance."""
-    _, student = load_model(folder.weights)
-    device = device_for(recipe.training.accelerator)
-    student.to(device).eval()
+    _, student, device = chosen_student(folder, recipe)
     for each in (None, *disturbances):
         table, summary = score_disturbed(
             student,
