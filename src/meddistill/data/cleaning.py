@@ -16,7 +16,7 @@ import numpy.typing as npt
 from meddistill.data.balance import noted_kinds
 from meddistill.data.cache import CaseCache
 from meddistill.data.case import IGNORE_INDEX
-from meddistill.data.grouping import group_of, share_out
+from meddistill.data.grouping import fold_positions, group_of
 from meddistill.errors import ConfigError
 
 
@@ -75,11 +75,10 @@ def draw_folds(cache: CaseCache, count: int, *, seed: int) -> list[list[int]]:
     """
     kinds = noted_kinds(cache)
     cases = [replace(case, stratum=kind) for case, kind in zip(cache.cases, kinds, strict=True)]
-    parts = share_out(cases, {f"{number}": 1 / count for number in range(count)}, salt=f"folds {seed}")
-    if not all(parts.values()):
+    folds = fold_positions(cases, count, salt=f"folds {seed}")
+    if not all(folds):
         groups = len({group_of(case) for case in cases})
         raise ConfigError(
             f"data.clean.folds is {count}, but the training split has too few groups ({groups}); give fewer"
         )
-    places = {case.id: position for position, case in enumerate(cases)}
-    return [sorted(places[case.id] for case in part) for part in parts.values()]
+    return folds

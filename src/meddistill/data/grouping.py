@@ -64,6 +64,23 @@ def share_out(cases: Sequence[Case], shares: Mapping[str, float], *, salt: str) 
     return {name: sorted(members, key=lambda case: case.id) for name, members in parts.items()}
 
 
+def fold_positions(cases: Sequence[Case], count: int, *, salt: str) -> list[list[int]]:
+    """Positions of the cases in each of `count` folds of whole groups, balanced by stratum.
+
+    Args:
+        cases: what to divide, each with an id of its own.
+        count: how many folds; some are empty where there are too few groups.
+        salt: see `share_out`.
+
+    Example:
+        >>> fold_positions([Case(f"{n}", group=f"patient {n // 2}") for n in range(6)], 3, salt="1")
+        [[2, 3], [4, 5], [0, 1]]
+    """
+    places = {case.id: position for position, case in enumerate(cases)}
+    parts = share_out(cases, {f"{fold}": 1 / count for fold in range(count)}, salt=salt)
+    return [sorted(places[case.id] for case in part) for part in parts.values()]
+
+
 def take_share(cases: Sequence[Case], share: float, *, salt: str) -> list[Case]:
     """The cases of a share of the groups, at least one, in the order of `cases`.
 

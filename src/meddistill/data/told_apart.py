@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.special import logsumexp
 
 from meddistill.data.case import Case
-from meddistill.data.grouping import share_out
+from meddistill.data.grouping import fold_positions
 from meddistill.errors import ConfigError, DataError
 
 SHRINKAGE = 0.3
@@ -115,10 +115,9 @@ def _folds(truth: Numbers, groups: Sequence[str], folds: int) -> list[npt.NDArra
         Case(f"{row}", group=f"group {group}", stratum=f"{value}")
         for row, (group, value) in enumerate(zip(groups, truth, strict=True))
     ]
-    parts = share_out(cases, {f"{fold}": 1 / folds for fold in range(folds)}, salt="told apart")
     held_out = np.zeros((folds, len(cases)), dtype=bool)
-    for fold, part in enumerate(parts.values()):
-        held_out[fold, [int(case.id) for case in part]] = True
+    for fold, positions in enumerate(fold_positions(cases, folds, salt="told apart")):
+        held_out[fold, positions] = True
     return list(held_out)
 
 
