@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -199,7 +199,7 @@ def _answers(recipe: Recipe, data: TaskData, held: Sequence[int]) -> npt.NDArray
 
 def _part(data: TaskData, positions: Sequence[int]) -> TaskData:
     """The data with some of their training cases alone; nothing is decoded again."""
-    part = replace(data, _narrowed={})
+    part = data.whole()
     part.narrow("train", positions, data.dataset("train").cache.labels)
     return part
 
