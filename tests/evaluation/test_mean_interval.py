@@ -105,7 +105,7 @@ def test_the_mean_lies_in_the_interval_and_this_within_the_bounds(values, seed):
 
 def test_many_groups_are_drawn_in_chunks_with_the_same_result(monkeypatch):
     whole = mean_ci(VALUES, resamples=300)
-    monkeypatch.setattr("meddistill.evaluation.mean_interval._CHUNK", 40 * 7)
+    monkeypatch.setattr("meddistill.evaluation.chunks.LARGEST", 40 * 7)
     assert mean_ci(VALUES, resamples=300) == pytest.approx(whole)
 
 

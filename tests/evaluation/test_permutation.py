@@ -28,7 +28,7 @@ def test_drawn_choices_come_near_the_exact_share(monkeypatch):
     differences = np.random.default_rng(3).normal(0.4, size=12)
     exact = sign_flip_p(differences)
     monkeypatch.setattr("meddistill.evaluation.permutation.EXACT_GROUPS", 3)
-    monkeypatch.setattr("meddistill.evaluation.permutation._CHUNK", 12 * 1000)
+    monkeypatch.setattr("meddistill.evaluation.chunks.LARGEST", 12 * 1000)
     assert sign_flip_p(differences, resamples=20_000) == pytest.approx(exact, abs=0.01)
 
 

@@ -29,7 +29,7 @@ def test_equals_scipy_without_groups(method, scipy_name, statistic):
 def test_many_groups_are_drawn_in_chunks_with_the_same_result(monkeypatch):
     values = np.random.default_rng(0).normal(size=50)
     whole = bootstrap_ci(values, resamples=300)
-    monkeypatch.setattr("meddistill.evaluation.statistics._CHUNK", 50 * 7)
+    monkeypatch.setattr("meddistill.evaluation.chunks.LARGEST", 50 * 7)
     assert bootstrap_ci(values, resamples=300) == whole
 
 

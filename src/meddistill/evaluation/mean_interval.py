@@ -17,11 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from meddistill.errors import ConfigError, DataError
+from meddistill.evaluation.chunks import chunks
 
 Floats = npt.NDArray[np.float64]
-
-_CHUNK = 2_000_000
-"""Random draws held at once, so that memory stays bounded on large sets."""
 
 
 def mean_ci(
@@ -171,9 +169,8 @@ class GroupSums:
         """The t of bootstrap samples, without those in which all groups are alike, which have none."""
         rng = np.random.default_rng(seed)
         alike = 1e-6 * self.standard_error
-        step = max(1, _CHUNK // self.counts.size)
-        for start in range(0, resamples, step):
-            moved, errors = self._drawn(draw_weights(rng, self.groups, min(step, resamples - start)))
+        for rows in chunks(resamples, self.counts.size):
+            moved, errors = self._drawn(draw_weights(rng, self.groups, rows))
             varied = errors > alike
             yield moved[varied] / errors[varied]
 

@@ -8,15 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from meddistill.errors import ConfigError
+from meddistill.evaluation.chunks import chunks
 from meddistill.evaluation.mean_interval import GroupSums
 
 Floats = npt.NDArray[np.float64]
 
 EXACT_GROUPS = 14
 """With more groups, random ones of the 2^G swaps are drawn."""
-
-_CHUNK = 2_000_000
-"""Random choices held at once."""
 
 
 def sign_flip_p(
@@ -73,8 +71,6 @@ def _every(count: int) -> Iterator[Floats]:
 def _drawn(count: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Random choices (R, G), some at a time."""
     rng = np.random.default_rng(seed)
-    step = max(1, _CHUNK // count)
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
+    for rows in chunks(resamples, count):
         bits = np.frombuffer(rng.bytes(rows * ((count + 7) // 8)), np.uint8).reshape(rows, -1)
         yield np.unpackbits(bits, axis=1, count=count).astype(float)

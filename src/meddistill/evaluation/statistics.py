@@ -10,14 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from meddistill.errors import ConfigError, DataError, unknown_name
+from meddistill.evaluation.chunks import chunks
 from meddistill.evaluation.mean_interval import GroupSums
 from meddistill.evaluation.permutation import sign_flip_p
 
 Values = npt.NDArray[np.float64]
 Statistic = Callable[[Values], Any]
-
-_CHUNK = 2_000_000
-"""Random draws held at once, so that memory stays bounded on large sets."""
 
 
 def bootstrap_ci(
@@ -203,10 +201,9 @@ def _members(values: npt.ArrayLike, groups: npt.ArrayLike | None) -> list[Values
 
 def _replicates(members: list[Values], statistic: Statistic, resamples: int, seed: int) -> Values:
     rng = np.random.default_rng(seed)
-    step = max(1, _CHUNK // len(members))
     replicates = []
-    for start in range(0, resamples, step):
-        draws = rng.integers(0, len(members), (min(step, resamples - start), len(members)))
+    for rows in chunks(resamples, len(members)):
+        draws = rng.integers(0, len(members), (rows, len(members)))
         replicates.append(_evaluate(members, draws, statistic))
     return np.concatenate(replicates)
 
