@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -69,10 +70,10 @@ def compare_folders(
         raise RunError("compare needs the runs of at least two rows, for example runs/iid-s0 runs/kd-s0")
     for name, row in rows.items():
         row.sort(key=lambda run: run.seed)
-        _check_row(name, [run.folder for run in row])
-    runs = [run.folder for row in rows.values() for run in row]
-    chosen = split or _first_shared(runs)
-    check_same_attacks(((str(run), read_recipe(RunFolder(run))) for run in runs), chosen)
+        _check_row(name, row)
+    runs = [run for row in rows.values() for run in row]
+    chosen = split or _first_shared([run.folder for run in runs])
+    check_same_attacks(((str(run.folder), run.recipe) for run in runs), chosen)
     tables = {name: [run.table(chosen) for run in row] for name, row in rows.items()}
     return compare_tables(tables, baseline=next(iter(rows)), metrics=metrics, margin=margin)
 
@@ -164,6 +165,11 @@ class _Scored:
         """The seed in its name, 0 without one."""
         return int(self.folder.name.rpartition("-s")[2]) if _SEED.search(self.folder.name) else 0
 
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Its resolved recipe."""
+        return read_recipe(RunFolder(self.folder))
+
     def table(self, split: str) -> ScoreTable | AnswerTable:
         """Its scores on a split or further test set.
 
@@ -171,8 +177,7 @@ class _Scored:
             RunError: there are none.
         """
         folder = RunFolder(self.folder)
-        recipe = read_recipe(folder)
-        names = [*SPLITS, *recipe.tests, *attacked_sets(recipe.attacks)]
+        names = [*SPLITS, *self.recipe.tests, *attacked_sets(self.recipe.attacks)]
         if split not in names:
             raise RunError(f"{self.folder}: {unknown_name('split', split, names)}")
         if not folder.scores(split).exists():
@@ -191,15 +196,15 @@ class _Scored:
         return read_table(folder.scores(split, self.branch))
 
 
-def _check_row(row: str, folders: Sequence[Path]) -> None:
+def _check_row(row: str, runs: Sequence[_Scored]) -> None:
     """Refuse runs of one row that differ in more than their seed and, with it, their teacher and start."""
-    first, *others = (_without_seed(read_recipe(RunFolder(folder))) for folder in folders)
-    for folder, recipe in zip(folders[1:], others, strict=True):
+    first, *others = (_without_seed(run.recipe) for run in runs)
+    for run, recipe in zip(runs[1:], others, strict=True):
         changed = [name for name in Recipe.model_fields if getattr(recipe, name) != getattr(first, name)]
         if changed:
             raise RunError(
-                f"{folders[0]} and {folder} are both called {row!r} but differ in {', '.join(changed)}; "
-                "only runs that differ in the seed are averaged, so rename one"
+                f"{runs[0].folder} and {run.folder} are both called {row!r} but differ in "
+                f"{', '.join(changed)}; only runs that differ in the seed are averaged, so rename one"
             )
 
 
