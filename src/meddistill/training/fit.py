@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 
@@ -139,26 +140,8 @@ def _begin(
     if tuning is not None:
         write_json(folder.tuning, tuning.to_json())
     data, student, teacher = task.data, task.student, task.teacher
-    attacked = describe_attacks(task.recipe)
     write_text(folder.config, recipe_to_yaml(task.recipe))
-    write_json(
-        folder.environment,
-        {
-            **describe(),
-            "data_fingerprint": data.fingerprint(),
-            "split_note": data.split.note,
-            "split_counts": {name: len(cases) for name, cases in data.split.cases.items()},
-            "split_cases": {name: [case.id for case in cases] for name, cases in data.split.cases.items()},
-            "tests": describe_tests(tests),
-            "attacks": attacked,
-            "scored": list(scored_cases(data, tests, attacked)),
-            **({"subset": data.split.subset} if data.split.subset else {}),
-            **data.describe_supervision(),
-            **describe_noise(data),
-            **({} if cleaning is None else {"label_clean": cleaning.to_json()}),
-            **describe_transfer(data),
-        },
-    )
+    write_json(folder.environment, _environment(task.recipe, data, tests, cleaning))
     described = {
         **task.spec.to_json(),
         "interpolation": task.recipe.data.interpolation,
@@ -185,6 +168,28 @@ def _begin(
     if prepared.exclusion is not None:
         write_exclusion(folder, data, prepared.exclusion)
     folder.write_state(state="running", epochs_done=0)
+
+
+def _environment(
+    recipe: Recipe, data: TaskData, tests: Mapping[str, TaskData], cleaning: Cleaning | None
+) -> dict[str, Any]:
+    """What `environment.json` says of the machine and of the data."""
+    attacked = describe_attacks(recipe)
+    return {
+        **describe(),
+        "data_fingerprint": data.fingerprint(),
+        "split_note": data.split.note,
+        "split_counts": {name: len(cases) for name, cases in data.split.cases.items()},
+        "split_cases": {name: [case.id for case in cases] for name, cases in data.split.cases.items()},
+        "tests": describe_tests(tests),
+        "attacks": attacked,
+        "scored": list(scored_cases(data, tests, attacked)),
+        **({"subset": data.split.subset} if data.split.subset else {}),
+        **data.describe_supervision(),
+        **describe_noise(data),
+        **({} if cleaning is None else {"label_clean": cleaning.to_json()}),
+        **describe_transfer(data),
+    }
 
 
 def averaging_of(task: Assembly) -> list[L.Callback]:
