@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from meddistill.cli import run
 from meddistill.config import recipe_to_yaml
 from meddistill.files import write_json, write_text
 from meddistill.models import ModelSpec, save_weights
@@ -32,6 +35,16 @@ def the_line(out: str, err: str) -> str:
     assert len(lines) == 1, err
     assert lines[0].startswith("error: ")
     return lines[0]
+
+
+def check_mistake(command: list[str], says: Iterable[str], place: Path, capfd: Any) -> None:
+    """The command ends in one line with these words and exit code 2, and changes nothing in `place`."""
+    before = snapshot(place)
+    capfd.readouterr()
+    assert run(command) == 2
+    line = the_line(*capfd.readouterr())
+    assert all(word in line for word in says), line
+    assert snapshot(place) == before
 
 
 def train(place: Path, *options: str, **changes: object) -> list[str]:

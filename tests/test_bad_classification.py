@@ -18,7 +18,7 @@ from meddistill.training.run_folder import RunFolder, read_json
 from tests import answer_recipes
 from tests.data.answers import class_tree
 from tests.data.builders import manifest, write_image
-from tests.mistakes import snapshot, the_line, weights
+from tests.mistakes import check_mistake, weights
 
 Making = Callable[[Path], dict[str, Any]]
 FOLDERS = {"train": "train", "selection": "val", "test": "test"}
@@ -153,13 +153,7 @@ def trained(place: Path, recipe: dict[str, Any]) -> list[str]:
     ("make", "says"), [pytest.param(make, says, id=name) for name, make, says in MISTAKES]
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(make, says, tmp_path, capfd):
-    command = trained(tmp_path, make(tmp_path))
-    before = snapshot(tmp_path)
-    capfd.readouterr()
-    assert run(command) == 2
-    line = the_line(*capfd.readouterr())
-    assert all(word in line for word in says), line
-    assert snapshot(tmp_path) == before
+    check_mistake(trained(tmp_path, make(tmp_path)), says, tmp_path, capfd)
 
 
 @pytest.mark.parametrize("split", ["selection", "test"])

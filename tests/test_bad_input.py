@@ -14,12 +14,11 @@ from meddistill.cli import run
 from tests.data.builders import manifest, png_bomb, truncate, write_json
 from tests.mistakes import (
     RunsCode,
+    check_mistake,
     made_run,
     on_folder,
     raw_pickle,
     script_program,
-    snapshot,
-    the_line,
     torch_pickle,
     train,
     tree,
@@ -570,9 +569,4 @@ MISTAKES: list[tuple[str, Making, list[str]]] = [
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(make, says, tmp_path, capfd, monkeypatch):
     command = make(tmp_path)
     monkeypatch.chdir(tmp_path)
-    before = snapshot(tmp_path)
-    capfd.readouterr()
-    assert run(command) == 2
-    line = the_line(*capfd.readouterr())
-    assert all(word in line for word in says), line
-    assert snapshot(tmp_path) == before
+    check_mistake(command, says, tmp_path, capfd)

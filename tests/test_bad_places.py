@@ -19,7 +19,17 @@ from safetensors.torch import load_file
 from meddistill.cli import run
 from meddistill.training.run_folder import RunFolder
 from tests.data.builders import busi_tree, png_bomb
-from tests.mistakes import RunsCode, made_run, raw_pickle, snapshot, the_line, torch_pickle, train, weights
+from tests.mistakes import (
+    RunsCode,
+    check_mistake,
+    made_run,
+    raw_pickle,
+    snapshot,
+    the_line,
+    torch_pickle,
+    train,
+    weights,
+)
 from tests.recipes import write_recipe
 
 NOBODY = 65534
@@ -51,13 +61,7 @@ WRITING = ("train", "annotate", "study", "predict", "compare", "phantom")
 @needs_proc
 @pytest.mark.parametrize("name", WRITING)
 def test_a_place_where_not_even_root_can_write(name, tmp_path, capfd):
-    command = writing_command(name, tmp_path, NOWHERE)
-    before = snapshot(tmp_path)
-    assert run(command) == 2
-    line = the_line(*capfd.readouterr())
-    assert "cannot write" in line
-    assert "/proc" in line
-    assert snapshot(tmp_path) == before
+    check_mistake(writing_command(name, tmp_path, NOWHERE), ["cannot write", "/proc"], tmp_path, capfd)
 
 
 @contextlib.contextmanager

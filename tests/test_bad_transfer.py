@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from meddistill.cli import run
 from meddistill.models import ModelSpec, save_weights
 from tests.data.volumes.builders import volume_tree
-from tests.mistakes import snapshot, the_line, tree, weights
+from tests.mistakes import check_mistake, tree, weights
 from tests.recipes import tiny
 
 
@@ -174,13 +174,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(name, tmp_path, capfd, 
     make, says = MISTAKES[name]
     command = make(tmp_path)
     monkeypatch.chdir(tmp_path)
-    before = snapshot(tmp_path)
-    capfd.readouterr()
-    assert run(command) == 2
-    out, err = capfd.readouterr()
-    line = the_line(out, err)
-    assert all(word in line for word in says), line
-    assert snapshot(tmp_path) == before
+    check_mistake(command, says, tmp_path, capfd)
 
 
 def test_labels_that_are_there_are_left_unopened(tmp_path, capfd):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -26,6 +25,7 @@ from meddistill.training.trial import Trial, Tuning
 from meddistill.training.tuning import tune, with_stored_choice
 from tests.mistakes import snapshot, the_line
 from tests.recipes import tiny_recipe, write_recipe
+from tests.studies import train_here
 
 CHOSEN = {"training.channels_last": True, "training.workers": 1}
 TUNING = Tuning(
@@ -243,19 +243,8 @@ def test_a_row_that_was_begun_untuned_stays_untuned(row):
     assert RowTuning(row, 30.0).settle(row[0]) == (row[0].recipe, [])
 
 
-class TrainsHere:
-    """Stands for the process that a study starts; trains in this one."""
-
-    def __init__(self, words: list[str], **_: object) -> None:
-        assert words[:3] == [sys.executable, "-m", "meddistill"]
-        self.code = command(words[3:])
-
-    def wait(self, timeout: float) -> int:
-        return self.code
-
-
 def test_a_study_tunes_once_for_each_row(tmp_path, tuned, monkeypatch):
-    monkeypatch.setattr("meddistill.training.study.subprocess.Popen", TrainsHere)
+    train_here(monkeypatch)
     study = {"rows": {"a": {}}, "baseline": "a", "seeds": [0, 1]}
     recipe = write_recipe(tmp_path, study=study, training={"epochs": 1})
     _, runs = plan_study(str(recipe), tmp_path / "out")
