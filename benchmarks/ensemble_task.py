@@ -155,7 +155,7 @@ class Bench:
                 "data": {"source": self._source(), "splits": self._splits(), "size": [settings.size] * 2},
                 "model": {"name": settings.student.name, "options": dict(settings.student.options)},
                 "method": {"name": method},
-                "teacher": {"encoding": settings.encoding, **teacher},
+                "teacher": {"encoding": settings.encoding, "precision": "32", **teacher},
                 "training": {
                     "epochs": 2, "batch_size": settings.batch, "precision": "32", "accelerator": "cpu",
                 },
