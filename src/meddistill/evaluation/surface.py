@@ -17,15 +17,14 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from meddistill.data.case import IGNORE_INDEX
 from meddistill.errors import ConfigError, unknown_name
+from meddistill.evaluation.boundary import Mask, boundary_distances, bounding_box
 from meddistill.evaluation.overlap import check_maps
 
-Mask = npt.NDArray[np.bool_]
 OneEmpty = Literal["diagonal", "nan", "inf"] | float
 
 
@@ -81,13 +80,17 @@ def surface_distances(
     shape = tuple(label.shape[1:])
     sampling = _sampling(spacing, len(shape))
     missing = _one_empty_value(one_empty, shape, sampling)
-    counted = (label != IGNORE_INDEX).cpu().numpy()
-    predicted, labelled = prediction.cpu().numpy(), label.cpu().numpy()
     first = 0 if include_background else 1
-    pairs = np.full((len(labelled), num_classes - first, 2), both_empty)
-    for case, column in np.ndindex(*pairs.shape[:2]):
-        masks = [values[case] == column + first for values in (predicted, labelled)]
-        pairs[case, column] = _pair(masks[0] & counted[case], masks[1], sampling, both_empty, missing)
+    pairs = np.full((len(label), num_classes - first, 2), both_empty)
+    kind = torch.int8 if num_classes <= 128 else torch.int32
+    maps = [values.to(kind).cpu().numpy() for values in (prediction, label)]
+    for case, (predicted, labelled) in enumerate(zip(*maps, strict=True)):
+        box = bounding_box((predicted >= first) | (labelled >= first))
+        predicted, labelled = predicted[box], labelled[box]
+        counted = labelled != IGNORE_INDEX
+        for column in range(num_classes - first):
+            masks = (predicted == column + first) & counted, labelled == column + first
+            pairs[case, column] = _pair(*masks, sampling, both_empty, missing)
     return SurfaceDistances(torch.from_numpy(pairs[..., 0]), torch.from_numpy(pairs[..., 1]))
 
 
@@ -187,39 +190,6 @@ def _pair(
         return both_empty, both_empty
     if not all(present):
         return one_empty, one_empty
-    box = _bounding_box(predicted | labelled)
-    surfaces = [_surface(mask[box]) for mask in (predicted, labelled)]
-    there = _distances(surfaces[0], surfaces[1], sampling)
-    back = _distances(surfaces[1], surfaces[0], sampling)
+    there, back = boundary_distances(predicted, labelled, sampling)
     hd95 = max(float(np.percentile(there, 95)), float(np.percentile(back, 95)))
     return hd95, float(np.concatenate([there, back]).mean())
-
-
-def _bounding_box(mask: Mask) -> tuple[slice, ...]:
-    box = []
-    for axis in range(mask.ndim):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return tuple(box)
-
-
-def _surface(mask: Mask) -> Mask:
-    from scipy.ndimage import binary_erosion
-
-    surface: Mask = mask & ~binary_erosion(mask)
-    return surface
-
-
-def _distances(source: Mask, target: Mask, sampling: tuple[float, ...]) -> npt.NDArray[np.float64]:
-    """Distance from each pixel of `source` to the nearest one of `target`.
-
-    Only the places of the nearest pixels are kept for the whole image: distances of every pixel, and what it
-    takes to find them, would need ten times the memory.
-    """
-    from scipy.ndimage import distance_transform_edt
-
-    places = distance_transform_edt(~target, sampling=sampling, return_distances=False, return_indices=True)
-    apart = (places[:, source] - np.stack(np.nonzero(source))).astype(np.float64)
-    apart *= np.array(sampling)[:, None]
-    distances: npt.NDArray[np.float64] = np.sqrt(np.square(apart).sum(axis=0))
-    return distances
