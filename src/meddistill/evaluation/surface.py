@@ -4,10 +4,11 @@ Convention: the surface of a structure is those of its own pixels that touch (by
 it, the edge of the image included. Distances run between pixel centres, from each surface pixel of one mask
 to the nearest of the other. HD95 takes the 95th percentile (linear interpolation) in each direction and
 then the larger; the average surface distance is the mean over the distances of both directions together.
-Both agree with MONAI's `compute_hausdorff_distance(percentile=95)` and
-`compute_average_surface_distance(symmetric=True)`; packages that weight surface elements by area, such as
-DeepMind's surface-distance, give slightly different numbers. Pixels with label `IGNORE_INDEX` belong to no
-structure, in label and prediction alike.
+The normalised surface Dice is the share of those distances that are within a tolerance. All three agree with
+MONAI's `compute_hausdorff_distance(percentile=95)`, `compute_average_surface_distance(symmetric=True)` and
+`compute_surface_dice`; packages that weight surface elements by area, such as DeepMind's surface-distance,
+give slightly different numbers. Pixels with label `IGNORE_INDEX` belong to no structure, in label and
+prediction alike.
 """
 
 from __future__ import annotations
@@ -22,10 +23,16 @@ from torch import Tensor
 
 from meddistill.data.case import IGNORE_INDEX
 from meddistill.errors import ConfigError, unknown_name
-from meddistill.evaluation.boundary import Mask, boundary_distances, bounding_box
+from meddistill.evaluation.boundary import Distances, boundary_distances, bounding_box
 from meddistill.evaluation.overlap import check_maps
 
 OneEmpty = Literal["diagonal", "nan", "inf"] | float
+
+NSD_TOLERANCE = 2.0
+"""Distance up to which a boundary is right in score tables: 2 mm, or 2 px where the spacing is unknown."""
+
+_ROUNDING = 1e-6
+"""Share by which a distance may exceed the tolerance: spacings in files have seven digits."""
 
 
 class SurfaceDistances(NamedTuple):
@@ -34,10 +41,13 @@ class SurfaceDistances(NamedTuple):
     Args:
         hd95: 95th percentile Hausdorff distance.
         asd: symmetric average surface distance.
+        nsd: normalised surface Dice, 0..1; NaN where the class is neither predicted nor labelled, 0 where it
+            is only one of them.
     """
 
     hd95: Tensor
     asd: Tensor
+    nsd: Tensor
 
 
 def surface_distances(
@@ -49,8 +59,9 @@ def surface_distances(
     include_background: bool = False,
     both_empty: float = math.nan,
     one_empty: OneEmpty = "diagonal",
+    tolerance: float | Sequence[float] = NSD_TOLERANCE,
 ) -> SurfaceDistances:
-    """HD95 and average surface distance of every case and class from one pair of distance transforms.
+    """HD95, average surface distance and normalised surface Dice of every case and class, from one pass.
 
     Args:
         prediction: (B, *S) integer map.
@@ -58,30 +69,35 @@ def surface_distances(
         num_classes: K, background included.
         spacing: size of a pixel along each spatial axis in mm; None counts in pixels.
         include_background: give class 0 a column too.
-        both_empty: value where the class is neither predicted nor labelled.
-        one_empty: value of a missed or invented structure: `"diagonal"`, the diagonal of the whole image,
-            longer than any distance within it; `"nan"`; `"inf"`; or a number in the unit of the result.
+        both_empty: value of the two distances where the class is neither predicted nor labelled.
+        one_empty: value of the two for a missed or invented structure: `"diagonal"`, the diagonal of the
+            whole image, longer than any distance within it; `"nan"`; `"inf"`; or a number in the unit of the
+            result.
+        tolerance: distance up to which a boundary is right, one for all columns or one for each.
 
     Returns:
-        Two (B, K - 1) tensors (B, K with the background) in mm when `spacing` is given, else in pixels.
+        Three (B, K - 1) tensors (B, K with the background); distances in mm when `spacing` is given, else in
+        pixels.
 
     Raises:
-        ConfigError: `spacing` does not fit the spatial axes or `one_empty` is unknown.
+        ConfigError: `spacing` does not fit the spatial axes, `one_empty` is unknown or `tolerance` is no
+            distance.
         DataError: maps that cannot be compared.
 
     Example:
         >>> prediction, label = torch.zeros(2, 1, 8, 8, dtype=torch.long)
         >>> prediction[0, 2:4, 2:4], label[0, 2:4, 4:6] = 1, 1
         >>> distances = surface_distances(prediction, label, num_classes=2)
-        >>> distances.hd95.item(), distances.asd.item()
-        (2.0, 1.5)
+        >>> distances.hd95.item(), distances.asd.item(), distances.nsd.item()
+        (2.0, 1.5, 1.0)
     """
     check_maps(prediction, label, num_classes)
     shape = tuple(label.shape[1:])
     sampling = _sampling(spacing, len(shape))
     missing = _one_empty_value(one_empty, shape, sampling)
     first = 0 if include_background else 1
-    pairs = np.full((len(label), num_classes - first, 2), both_empty)
+    scores = np.empty((len(label), num_classes - first, 3))
+    tolerances = _tolerances(tolerance, num_classes - first)
     kind = torch.int8 if num_classes <= 128 else torch.int32
     maps = [values.to(kind).cpu().numpy() for values in (prediction, label)]
     for case, (predicted, labelled) in enumerate(zip(*maps, strict=True)):
@@ -90,8 +106,13 @@ def surface_distances(
         counted = labelled != IGNORE_INDEX
         for column in range(num_classes - first):
             masks = (predicted == column + first) & counted, labelled == column + first
-            pairs[case, column] = _pair(*masks, sampling, both_empty, missing)
-    return SurfaceDistances(torch.from_numpy(pairs[..., 0]), torch.from_numpy(pairs[..., 1]))
+            if all(mask.any() for mask in masks):
+                scores[case, column] = _scores(*boundary_distances(*masks, sampling), tolerances[column])
+            elif any(mask.any() for mask in masks):
+                scores[case, column] = missing, missing, 0.0
+            else:
+                scores[case, column] = both_empty, both_empty, math.nan
+    return SurfaceDistances(*torch.from_numpy(scores).unbind(-1))
 
 
 def hausdorff95(
@@ -164,6 +185,55 @@ def average_surface_distance(
     ).asd
 
 
+def normalised_surface_dice(
+    prediction: Tensor,
+    label: Tensor,
+    *,
+    num_classes: int,
+    tolerance: float | Sequence[float] = NSD_TOLERANCE,
+    spacing: Sequence[float] | None = None,
+    include_background: bool = False,
+    both_empty: float = math.nan,
+) -> Tensor:
+    """Share of the surface pixels of both masks that lie within a tolerance of the other surface.
+
+    The surface Dice of Nikolov et al. (arXiv:1809.04430, section on metrics; JMIR 2021), with each surface
+    pixel counted once, as MONAI's `compute_surface_dice` does. A missed or invented structure has 0.
+
+    Args:
+        prediction: (B, *S) integer map.
+        label: (B, *S) integer map; `IGNORE_INDEX` pixels belong to no structure.
+        num_classes: K, background included.
+        tolerance: distance up to which a boundary is right, in mm when `spacing` is given, else in pixels;
+            one for all columns, or one for each. A good one is how far apart two experts draw the structure.
+        spacing: size of a pixel along each spatial axis in mm; None counts in pixels.
+        include_background: give class 0 a column too.
+        both_empty: value where the class is neither predicted nor labelled.
+
+    Returns:
+        (B, K - 1) float64 in 0..1; (B, K) with the background.
+
+    Raises:
+        ConfigError: `spacing` does not fit the spatial axes or `tolerance` is no distance.
+        DataError: maps that cannot be compared.
+
+    Example:
+        >>> prediction, label = torch.zeros(2, 1, 8, 8, dtype=torch.long)
+        >>> prediction[0, 2:4, 2:4], label[0, 2:4, 4:6] = 1, 1
+        >>> normalised_surface_dice(prediction, label, num_classes=2, tolerance=1).item()
+        0.5
+    """
+    scores = surface_distances(
+        prediction,
+        label,
+        num_classes=num_classes,
+        spacing=spacing,
+        include_background=include_background,
+        tolerance=tolerance,
+    )
+    return scores.nsd.nan_to_num(both_empty)
+
+
 def _sampling(spacing: Sequence[float] | None, dims: int) -> tuple[float, ...]:
     sampling = (1.0,) * dims if spacing is None else tuple(float(size) for size in spacing)
     if len(sampling) != dims or not all(0 < size < math.inf for size in sampling):
@@ -181,15 +251,17 @@ def _one_empty_value(one_empty: OneEmpty, shape: tuple[int, ...], sampling: tupl
     return float(one_empty)
 
 
-def _pair(
-    predicted: Mask, labelled: Mask, sampling: tuple[float, ...], both_empty: float, one_empty: float
-) -> tuple[float, float]:
-    """(HD95, ASD) of two masks (*S)."""
-    present = bool(predicted.any()), bool(labelled.any())
-    if not any(present):
-        return both_empty, both_empty
-    if not all(present):
-        return one_empty, one_empty
-    there, back = boundary_distances(predicted, labelled, sampling)
+def _tolerances(tolerance: float | Sequence[float], columns: int) -> list[float]:
+    found = [tolerance] * columns if isinstance(tolerance, (int, float)) else list(tolerance)
+    if len(found) != columns or not all(0 <= value < math.inf for value in found):
+        raise ConfigError(
+            f"tolerance {tolerance} must be one distance of 0 or more, or {columns}, one per column"
+        )
+    return found
+
+
+def _scores(there: Distances, back: Distances, tolerance: float) -> tuple[float, float, float]:
+    """HD95, ASD and NSD from the distances of both directions."""
     hd95 = max(float(np.percentile(there, 95)), float(np.percentile(back, 95)))
-    return hd95, float(np.concatenate([there, back]).mean())
+    both = np.concatenate([there, back])
+    return hd95, float(both.mean()), float(np.mean(both <= tolerance * (1 + _ROUNDING)))
