@@ -14,18 +14,20 @@ prediction alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from meddistill.data.case import IGNORE_INDEX
 from meddistill.errors import ConfigError, unknown_name
-from meddistill.evaluation.boundary import Distances, boundary_distances, bounding_box
+from meddistill.evaluation.boundary import Distances, Mask, boundary_distances, bounding_box
 from meddistill.evaluation.overlap import check_maps
 
+Map = npt.NDArray[np.signedinteger[Any]]
 OneEmpty = Literal["diagonal", "nan", "inf"] | float
 
 NSD_TOLERANCE = 2.0
@@ -101,14 +103,11 @@ def surface_distances(
     kind = torch.int8 if num_classes <= 128 else torch.int32
     maps = [values.to(kind).cpu().numpy() for values in (prediction, label)]
     for case, (predicted, labelled) in enumerate(zip(*maps, strict=True)):
-        box = bounding_box((predicted >= first) | (labelled >= first))
-        predicted, labelled = predicted[box], labelled[box]
-        counted = labelled != IGNORE_INDEX
-        for column in range(num_classes - first):
-            masks = (predicted == column + first) & counted, labelled == column + first
-            if all(mask.any() for mask in masks):
+        for column, masks in enumerate(_structures(predicted, labelled, range(first, num_classes))):
+            present = [bool(mask.any()) for mask in masks]
+            if all(present):
                 scores[case, column] = _scores(*boundary_distances(*masks, sampling), tolerances[column])
-            elif any(mask.any() for mask in masks):
+            elif any(present):
                 scores[case, column] = missing, missing, 0.0
             else:
                 scores[case, column] = both_empty, both_empty, math.nan
@@ -251,13 +250,24 @@ def _one_empty_value(one_empty: OneEmpty, shape: tuple[int, ...], sampling: tupl
     return float(one_empty)
 
 
-def _tolerances(tolerance: float | Sequence[float], columns: int) -> list[float]:
-    found = [tolerance] * columns if isinstance(tolerance, (int, float)) else list(tolerance)
-    if len(found) != columns or not all(0 <= value < math.inf for value in found):
+def _tolerances(tolerance: float | Sequence[float], columns: int) -> npt.NDArray[np.float64]:
+    found = np.asarray(tolerance, np.float64)
+    if found.ndim == 0:
+        found = np.full(columns, found)
+    if found.shape != (columns,) or not (np.isfinite(found) & (found >= 0)).all():
         raise ConfigError(
             f"tolerance {tolerance} must be one distance of 0 or more, or {columns}, one per column"
         )
     return found
+
+
+def _structures(predicted: Map, labelled: Map, values: range) -> Iterator[tuple[Mask, Mask]]:
+    """Both masks of each class in two maps (*S), cut out by the box round all of them."""
+    box = bounding_box((predicted >= values.start) | (labelled >= values.start))
+    predicted, labelled = predicted[box], labelled[box]
+    counted = labelled != IGNORE_INDEX
+    for value in values:
+        yield (predicted == value) & counted, labelled == value
 
 
 def _scores(there: Distances, back: Distances, tolerance: float) -> tuple[float, float, float]:
