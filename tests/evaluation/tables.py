@@ -20,6 +20,7 @@ def row(case, dice=0.5, *, state="ok", group=None, label="lesion", **changes):
         "recall": overlap,
         "hd95": distance,
         "asd": distance / 2,
+        "nsd": overlap,
         "unit": "px",
         "ece": 0.1,
         "nll": 0.3,

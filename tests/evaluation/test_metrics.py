@@ -26,6 +26,7 @@ STATES = ScoreTable.from_rows(
         ("dice_both_empty_1", [0.8, 1.0, 0.0, 0.0]),
         ("hd95", [2.0, math.nan, 100.0, 100.0]),
         ("hd95_detected", [2.0, math.nan, math.nan, math.nan]),
+        ("nsd", [0.8, math.nan, 0.0, 0.0]),
         ("ece", [0.1, 0.1, 0.1, 0.1]),
     ],
 )

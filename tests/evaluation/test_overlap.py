@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from meddistill.data.case import IGNORE_INDEX
 from meddistill.errors import ConfigError, DataError
-from meddistill.evaluation import dice_score, iou_score, overlap_counts, precision_score, recall_score
+from meddistill.evaluation import (
+    dice_score,
+    iou_score,
+    overlap_counts,
+    precision_score,
+    recall_score,
+)
 
 SCORES = [dice_score, iou_score, precision_score, recall_score]
 MONAI_NAMES = {
@@ -86,6 +92,35 @@ def test_counts_of_all_classes_cover_every_labelled_pixel_once():
     assert torch.equal(counts.predicted.sum(dim=1), labelled)
     assert torch.equal(counts.labelled.sum(dim=1), labelled)
     assert (counts.both <= torch.minimum(counts.predicted, counts.labelled)).all()
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 30])
+@pytest.mark.parametrize("shape", [(3, 9, 8), (2, 5, 4, 6)])
+def test_counts_are_those_of_masks_block_by_block_and_with_many_classes(monkeypatch, classes, shape):
+    monkeypatch.setattr("meddistill.evaluation.overlap._BLOCK", 50)
+    prediction, label = random_maps(shape, classes, seed=6)
+    label[0, 1] = IGNORE_INDEX
+    counts = overlap_counts(prediction, label, num_classes=classes)
+    for case, value in np.ndindex(shape[0], classes):
+        predicted, labelled = (
+            (prediction[case] == value) & (label[case] != IGNORE_INDEX),
+            label[case] == value,
+        )
+        found = [int(part[case, value]) for part in counts]
+        assert found == [int(mask.sum()) for mask in (predicted & labelled, predicted, labelled)]
+
+
+@pytest.mark.parametrize("classes", [2, 3, 30])
+@pytest.mark.parametrize("wrong", [-1, 30, 300])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_one_wrong_value_anywhere_is_refused(classes, wrong, ignored):
+    for position in (0, 1):
+        maps = random_maps((2, 6, 6), classes, seed=7)
+        if ignored:
+            maps[1][0, :2] = IGNORE_INDEX
+        maps[position][1, 5, 5] = wrong
+        with pytest.raises(DataError, match=f"{('prediction', 'label')[position]} has values"):
+            overlap_counts(*maps, num_classes=classes)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.bool])

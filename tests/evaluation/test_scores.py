@@ -13,6 +13,7 @@ from meddistill.evaluation import (
     expected_calibration_error,
     hausdorff95,
     iou_score,
+    normalised_surface_dice,
     score_case,
     score_cases,
 )
@@ -58,6 +59,8 @@ def test_rows_hold_what_the_single_scores_say():
         )
     hd95 = hausdorff95(prediction, label[None], num_classes=3, spacing=(2.0, 0.5))
     np.testing.assert_allclose([row["hd95"] for row in rows], hd95[0])
+    nsd = normalised_surface_dice(prediction, label[None], num_classes=3, spacing=(2.0, 0.5), tolerance=2.0)
+    np.testing.assert_allclose([row["nsd"] for row in rows], nsd[0])
     known = label != IGNORE_INDEX
     for row in rows:
         assert row["unit"] == "mm"

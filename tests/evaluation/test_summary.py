@@ -42,6 +42,13 @@ def test_means_counts_and_policies():
     assert summary["unit"] == "px"
 
 
+def test_scores_from_before_nsd_have_none():
+    old = [row(f"c{index}", 0.5, nsd=math.nan) for index in range(3)]
+    metrics = summarise(ScoreTable.from_rows(old))["metrics"]
+    assert "nsd" not in metrics
+    assert metrics["asd"]["n"] == 3
+
+
 def test_intervals_resample_groups():
     summary = summarise(mixed(), seed=3, resamples=500)
     groups = ["p", "p", "q", "r", "s"]

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from meddistill.data.case import IGNORE_INDEX
 from meddistill.errors import ConfigError, DataError
-from meddistill.evaluation import average_surface_distance, dice_score, hausdorff95, surface_distances
+from meddistill.evaluation import (
+    average_surface_distance,
+    dice_score,
+    hausdorff95,
+    normalised_surface_dice,
+    surface_distances,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:monai")
 
@@ -70,6 +76,7 @@ def test_equal_masks_have_distance_zero():
     label = blobs((12, 12), seed=6)[1]
     assert surface_distances(label, label, num_classes=3).hd95.max() == 0
     assert surface_distances(label, label, num_classes=3).asd.max() == 0
+    assert normalised_surface_dice(label, label, num_classes=3, tolerance=0).min() == 1
 
 
 @pytest.mark.parametrize("swap", [False, True])
@@ -80,8 +87,8 @@ def test_equal_masks_have_distance_zero():
 def test_missed_and_invented_structures_are_charged(policy, expected, swap):
     empty, full = torch.zeros(1, 6, 8, dtype=torch.long), torch.ones(1, 6, 8, dtype=torch.long)
     pair = (full, empty) if swap else (empty, full)
-    for part in surface_distances(*pair, num_classes=2, spacing=(1, 2), one_empty=policy):
-        np.testing.assert_equal(part.item(), expected)
+    found = surface_distances(*pair, num_classes=2, spacing=(1, 2), one_empty=policy)
+    np.testing.assert_equal([part.item() for part in found], [expected, expected, 0.0])
 
 
 def test_both_empty_is_undefined_unless_told_otherwise():
@@ -89,7 +96,9 @@ def test_both_empty_is_undefined_unless_told_otherwise():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert hausdorff95(empty, empty, num_classes=2).isnan().all()
+        assert normalised_surface_dice(empty, empty, num_classes=2).isnan().all()
     assert hausdorff95(empty, empty, num_classes=2, both_empty=0.0).item() == 0.0
+    assert normalised_surface_dice(empty, empty, num_classes=2, both_empty=1.0).item() == 1.0
 
 
 @settings(deadline=None, max_examples=30)
@@ -130,6 +139,49 @@ def test_spacing_that_does_not_fit_is_refused(spacing):
     label = torch.zeros(1, 6, 8, dtype=torch.long)
     with pytest.raises(ConfigError, match="2 positive numbers"):
         hausdorff95(label, label, num_classes=2, spacing=spacing)
+
+
+def test_a_boundary_is_right_up_to_the_tolerance_and_each_class_may_have_its_own():
+    prediction, label = torch.zeros(2, 1, 12, 12, dtype=torch.long)
+    for value, shift in ((1, 1), (2, 3)):
+        label[0, 5 * value - 4, 2:8] = value
+        prediction[0, 5 * value - 4 + shift, 2:8] = value
+    nsd = {
+        str(tolerance): normalised_surface_dice(prediction, label, num_classes=3, tolerance=tolerance)[
+            0
+        ].tolist()
+        for tolerance in (0.9, 1, 2, 3, [0, 3], [1, 2])
+    }
+    assert nsd == {
+        "0.9": [0, 0],
+        "1": [1, 0],
+        "2": [1, 0],
+        "3": [1, 1],
+        "[0, 3]": [0, 1],
+        "[1, 2]": [1, 0],
+    }
+    assert torch.equal(
+        normalised_surface_dice(prediction, label, num_classes=3),
+        normalised_surface_dice(prediction, label, num_classes=3, tolerance=2.0),
+    )
+
+
+@pytest.mark.parametrize("size", [0.1, 0.3, 0.7, float(np.float32(0.3)), float(np.float32(0.7))])
+def test_a_distance_of_the_tolerance_is_within_it_however_the_spacing_is_rounded(size):
+    prediction, label = torch.zeros(2, 1, 9, 9, dtype=torch.long)
+    prediction[0, 1, 4] = label[0, 4, 4] = 1
+    tolerance = round(3 * size, 4)
+    found = normalised_surface_dice(
+        prediction, label, num_classes=2, spacing=(size, size), tolerance=tolerance
+    )
+    assert found.item() == 1
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, math.nan, math.inf, [1.0], [1.0, 1.0, 1.0], [1.0, -1.0]])
+def test_a_tolerance_that_is_no_distance_is_refused(tolerance):
+    label = torch.zeros(1, 6, 8, dtype=torch.long)
+    with pytest.raises(ConfigError, match="one distance of 0 or more, or 2"):
+        normalised_surface_dice(label, label, num_classes=3, tolerance=tolerance)
 
 
 def test_unknown_policy_and_label_values_are_refused():

@@ -25,6 +25,16 @@ def test_csv_round_trip_keeps_every_digit_and_odd_names(tmp_path):
         assert read[name].dtype == written[name].dtype
 
 
+def test_a_file_from_before_nsd_is_read_and_written_without_it(tmp_path):
+    old = row("c0", 0.25)
+    del old["nsd"]
+    ScoreTable.from_rows([old]).write_csv(tmp_path / "old.csv")
+    assert "nsd" not in (tmp_path / "old.csv").read_text()
+    read = ScoreTable.read_csv(tmp_path / "old.csv")
+    assert math.isnan(read["nsd"].item())
+    assert next(read.rows()) == old
+
+
 def test_an_empty_table_round_trips(tmp_path):
     ScoreTable.from_rows([]).write_csv(tmp_path / "scores.csv")
     assert len(ScoreTable.read_csv(tmp_path / "scores.csv")) == 0

@@ -33,7 +33,12 @@ if TYPE_CHECKING:
     from meddistill.evaluation.scores import score_case, score_cases
     from meddistill.evaluation.statistics import PairedTest, bootstrap_ci, holm, paired_test, rank_biserial
     from meddistill.evaluation.summary import summarise
-    from meddistill.evaluation.surface import average_surface_distance, hausdorff95, surface_distances
+    from meddistill.evaluation.surface import (
+        average_surface_distance,
+        hausdorff95,
+        normalised_surface_dice,
+        surface_distances,
+    )
     from meddistill.evaluation.table import ScoreTable
     from meddistill.evaluation.tiling import ByPatches, BySlices, Resized
     from meddistill.evaluation.volumes import score_volume, score_volumes
@@ -66,6 +71,7 @@ __all__ = [
     "iou_score",
     "make_gallery",
     "mean_ci",
+    "normalised_surface_dice",
     "overlap_counts",
     "paired_test",
     "pgd",
@@ -100,7 +106,12 @@ _MODULES = {
     "scores": ("score_case", "score_cases"),
     "statistics": ("PairedTest", "bootstrap_ci", "holm", "paired_test", "rank_biserial"),
     "summary": ("summarise",),
-    "surface": ("average_surface_distance", "hausdorff95", "surface_distances"),
+    "surface": (
+        "average_surface_distance",
+        "hausdorff95",
+        "normalised_surface_dice",
+        "surface_distances",
+    ),
     "table": ("ScoreTable",),
     "tiling": ("ByPatches", "BySlices", "Resized"),
     "volumes": ("score_volume", "score_volumes"),

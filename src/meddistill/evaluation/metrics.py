@@ -124,6 +124,7 @@ METRICS: Mapping[str, Metric] = {
     "hd95": Metric("HD95", False, _column("hd95"), _FROM_0),
     "hd95_detected": Metric("HD95 (detected)", False, _detected, _FROM_0),
     "asd": Metric("ASD", False, _column("asd"), _FROM_0),
+    "nsd": Metric("NSD", True, _column("nsd")),
     "ece": Metric("ECE", False, _column("ece")),
     "nll": Metric("NLL", False, _column("nll"), _FROM_0),
     "brier": Metric("Brier", False, _column("brier"), (0.0, 2.0)),
@@ -131,10 +132,10 @@ METRICS: Mapping[str, Metric] = {
     "avd": Metric("AVD", False, _column("avd"), _FROM_0),
 }
 """Every metric by name. The plain ones leave out what is both empty and charge a missed or invented structure
-the worst overlap (0) and the image diagonal; `dice_both_empty_1` counts both empty as 1, as the released P-CD
-code does; `hd95_detected` looks only at structures both labelled and predicted. `ravd` and `avd` belong to
-volumes: a missed structure has lost all of its volume, an invented one counts in `avd` alone, because there
-is nothing that `ravd` could relate it to."""
+the worst overlap (0), also of surfaces (`nsd`), and the image diagonal; `dice_both_empty_1` counts both empty
+as 1, as the released P-CD code does; `hd95_detected` looks only at structures both labelled and predicted.
+`ravd` and `avd` belong to volumes: a missed structure has lost all of its volume, an invented one counts in
+`avd` alone, because there is nothing that `ravd` could relate it to."""
 
-VOLUME_METRICS = ("ravd", "avd")
-"""Metrics that only volumes have; summaries leave them out where no case has one."""
+OPTIONAL_METRICS = ("nsd", "ravd", "avd")
+"""Metrics of `OPTIONAL_COLUMNS`; summaries leave them out where no case has one."""

@@ -9,13 +9,23 @@ segmentation.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from meddistill.data.case import IGNORE_INDEX
 from meddistill.errors import ConfigError, DataError
+
+Pixels = npt.NDArray[np.integer[Any]]
+
+_FEW = 20
+"""Classes up to which comparing a map with each class is faster on a CPU than sorting pixels into cells."""
+
+_BLOCK = 2**16
+"""Pixels that are compared with all classes at a time, so few that they stay in the cache."""
 
 
 class OverlapCounts(NamedTuple):
@@ -52,8 +62,15 @@ def overlap_counts(prediction: Tensor, label: Tensor, *, num_classes: int) -> Ov
         >>> [part.tolist() for part in counts]
         [[[0, 1]], [[1, 1]], [[0, 2]]]
     """
-    check_maps(prediction, label, num_classes)
-    return count_overlap(prediction, label, num_classes=num_classes)
+    _check_form(prediction, label, num_classes)
+    compared = _is_compared(label, num_classes)
+    if not compared:
+        _check_values(prediction, label, num_classes)
+    counts = count_overlap(prediction, label, num_classes=num_classes)
+    if compared and min(int(part.sum()) for part in counts[1:]) < label.numel():
+        # A pixel that equals no class is ignored, or wrong.
+        _check_values(prediction, label, num_classes)
+    return counts
 
 
 def count_overlap(prediction: Tensor, label: Tensor, *, num_classes: int) -> OverlapCounts:
@@ -64,11 +81,47 @@ def count_overlap(prediction: Tensor, label: Tensor, *, num_classes: int) -> Ove
         >>> [part.tolist() for part in counts]
         [[[0, 1]], [[1, 1]], [[0, 2]]]
     """
+    if _is_compared(label, num_classes):
+        return _compare(prediction, label, num_classes)
     cells = num_classes**2
     cell = torch.where(label == IGNORE_INDEX, cells, label.long() * num_classes + prediction).flatten(1)
     confusion = cell.new_zeros((len(label), cells + 1)).scatter_add_(1, cell, torch.ones_like(cell))
     confusion = confusion[:, :-1].view(-1, num_classes, num_classes)
     return OverlapCounts(confusion.diagonal(dim1=1, dim2=2), confusion.sum(dim=1), confusion.sum(dim=2))
+
+
+def _is_compared(label: Tensor, num_classes: int) -> bool:
+    return label.is_cpu and num_classes <= _FEW
+
+
+def _compare(prediction: Tensor, label: Tensor, num_classes: int) -> OverlapCounts:
+    """`count_overlap` on a CPU; pixels with a value outside 0..K-1 are in no count."""
+    count = _count_pixels if num_classes <= 2 else _count_foreground
+    counts = np.zeros((3, len(label), num_classes), np.int64)
+    for case, maps in enumerate(zip(prediction.flatten(1).numpy(), label.flatten(1).numpy(), strict=True)):
+        for start in range(0, len(maps[0]), _BLOCK):
+            predicted, labelled = (values[start : start + _BLOCK] for values in maps)
+            counts[:, case] += count(predicted, labelled, num_classes)
+    return OverlapCounts(*torch.from_numpy(counts))
+
+
+def _count_foreground(predicted: Pixels, labelled: Pixels, num_classes: int) -> npt.NDArray[np.int64]:
+    """`_count_pixels` that compares only what is foreground in either map: faster with several classes."""
+    filled = (predicted != 0) | (labelled != 0)
+    counts = _count_pixels(predicted[filled], labelled[filled], num_classes)
+    counts[:, 0] += len(filled) - np.count_nonzero(filled)
+    return counts
+
+
+def _count_pixels(predicted: Pixels, labelled: Pixels, num_classes: int) -> npt.NDArray[np.int64]:
+    """Both, predicted and labelled pixels of each class, (3, K), in two maps (N,)."""
+    counts = np.empty((3, num_classes), np.int64)
+    for value in range(num_classes):
+        masks = predicted == value, labelled == value
+        counts[:, value] = [np.count_nonzero(mask) for mask in (masks[0] & masks[1], *masks)]
+    if counts[2].sum() < len(labelled) and not (known := labelled != IGNORE_INDEX).all():
+        return _count_pixels(predicted[known], labelled[known], num_classes)
+    return counts
 
 
 def check_maps(prediction: Tensor, label: Tensor, num_classes: int) -> None:
@@ -83,27 +136,42 @@ def check_maps(prediction: Tensor, label: Tensor, num_classes: int) -> None:
         Traceback (most recent call last):
         meddistill.errors.DataError: label has values 0..2, but 2 classes allow only 0..1 (or -100: ignored)
     """
+    _check_form(prediction, label, num_classes)
+    _check_values(prediction, label, num_classes)
+
+
+def _check_form(prediction: Tensor, label: Tensor, num_classes: int) -> None:
     if num_classes < 1:
         raise ConfigError(f"num_classes is {num_classes}; it must be at least 1")
     for name, values in (("prediction", prediction), ("label", label)):
         if not isinstance(values, Tensor):
             raise DataError(f"{name} is a {type(values).__name__}, not a tensor; torch.as_tensor makes one")
-    if prediction.shape != label.shape or label.ndim < 2:
-        raise DataError(
-            f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} must both be (B, *S)"
-        )
-    ignored = label == IGNORE_INDEX
-    for name, values in (("prediction", prediction), ("label", label)):
         if values.is_floating_point() or values.is_complex():
             raise DataError(
                 f"{name} is {values.dtype}, not an integer label map; take the argmax of logits first"
             )
-        kept = values.masked_fill(ignored, 0)
-        if kept.numel() and not 0 <= int(kept.min()) <= int(kept.max()) < num_classes:
+    if prediction.shape != label.shape or label.ndim < 2:
+        raise DataError(
+            f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} must both be (B, *S)"
+        )
+
+
+def _check_values(prediction: Tensor, label: Tensor, num_classes: int) -> None:
+    for name, values in (("prediction", prediction), ("label", label)):
+        if _within(values, num_classes):
+            continue
+        counted = values[label != IGNORE_INDEX]
+        if not _within(counted, num_classes):
             raise DataError(
-                f"{name} has values {int(kept.min())}..{int(kept.max())}, but {num_classes} classes allow "
-                f"only 0..{num_classes - 1} (or {IGNORE_INDEX}: ignored)"
+                f"{name} has values {int(counted.min())}..{int(counted.max())}, but {num_classes} classes "
+                f"allow only 0..{num_classes - 1} (or {IGNORE_INDEX}: ignored)"
             )
+
+
+def _within(values: Tensor, num_classes: int) -> bool:
+    """Whether all values are in 0..K-1; on a CPU numpy finds the extremes faster than torch."""
+    found = values.numpy() if values.is_cpu else values
+    return not values.numel() or 0 <= int(found.min()) <= int(found.max()) < num_classes
 
 
 def dice_score(

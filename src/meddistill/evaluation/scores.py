@@ -47,9 +47,10 @@ def score_case(
     Returns:
         Rows with `class`, `state` (see `STATES`), `dice`, `iou`, `precision`, `recall` (0..1; NaN when
         both empty, 0 when missed or a false alarm), `hd95`, `asd` (in `unit`; NaN when both empty, the
-        image diagonal when missed or a false alarm), `label_pixels`, `predicted_pixels`, and, the same on
-        every row of the case, `pixels` (labelled ones), `ece` (10 bins over all of them), `nll` (mean,
-        nats) and `brier` (mean over pixels of the squared error summed over classes, 0..2).
+        image diagonal when missed or a false alarm), `nsd` (0..1, with a tolerance of 2 in `unit`; empty as
+        `dice`), `label_pixels`, `predicted_pixels`, and, the same on every row of the case, `pixels`
+        (labelled ones), `ece` (10 bins over all of them), `nll` (mean, nats) and `brier` (mean over pixels
+        of the squared error summed over classes, 0..2).
 
     Raises:
         DataError: shapes or values that cannot be compared, or logits that are not finite.

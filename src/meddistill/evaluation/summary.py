@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from meddistill.evaluation.mean_interval import mean_ci
-from meddistill.evaluation.metrics import METRICS, VOLUME_METRICS, case_values, nanmean
+from meddistill.evaluation.metrics import METRICS, OPTIONAL_METRICS, case_values, nanmean
 from meddistill.evaluation.reliability import ReliabilityBins
 from meddistill.evaluation.table import STATES, ScoreTable
 
@@ -33,7 +33,7 @@ def summarise(
         resamples: number of bootstrap samples.
 
     Returns:
-        `metrics`: for every name in `METRICS` (those of volumes where there are any) the `mean` over cases,
+        `metrics`: for every name in `METRICS` (`OPTIONAL_METRICS` where there are any) the `mean` over cases,
         its 95 % confidence interval `low` and `high` (None with fewer than two groups) and `n`, the cases in
         which it is defined; `counts`:
         cases, groups, and how many structures are in each of `STATES`; `classes`: the same two for each
@@ -74,7 +74,7 @@ def _metrics(table: ScoreTable, seed: int, resamples: int) -> dict[str, dict[str
     summary = {}
     for name, score in METRICS.items():
         _, groups, values = case_values(table, name)
-        if name in VOLUME_METRICS and np.isnan(values).all():
+        if name in OPTIONAL_METRICS and np.isnan(values).all():
             continue
         low, high = mean_ci(
             values, groups=groups, level=LEVEL, resamples=resamples, seed=seed, bounds=score.bounds

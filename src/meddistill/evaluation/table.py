@@ -27,6 +27,7 @@ COLUMNS: Mapping[str, type] = {
     "recall": float,
     "hd95": float,
     "asd": float,
+    "nsd": float,
     "unit": str,
     "ece": float,
     "nll": float,
@@ -40,9 +41,9 @@ COLUMNS: Mapping[str, type] = {
 """Name and type of each column, in the order of the CSV file; `score_case` says what each one means, and
 `score_volume` what `rvd` and `avd` do."""
 
-VOLUME_COLUMNS = ("rvd", "avd")
-"""Columns of volumes. They are NaN for everything else, and where they are NaN throughout they are left out
-of files."""
+OPTIONAL_COLUMNS = ("nsd", "rvd", "avd")
+"""Columns that a file may lack: `rvd` and `avd` belong to volumes, `nsd` is younger than some files. They are
+NaN then, and where they are NaN throughout they are left out of files."""
 
 STATES = ("ok", "both_empty", "missed", "false_alarm")
 """Whether a class is labelled and predicted: both, neither, only labelled, only predicted."""
@@ -68,8 +69,8 @@ class ScoreTable:
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> ScoreTable:
-        """A table from rows that each have all of `COLUMNS`; those of volumes may be missing."""
-        absent = dict.fromkeys(VOLUME_COLUMNS, math.nan)
+        """A table from rows that each have all of `COLUMNS`; `OPTIONAL_COLUMNS` may be missing."""
+        absent = dict.fromkeys(OPTIONAL_COLUMNS, math.nan)
         collected = [absent | row for row in map(dict, rows)]
         return cls(
             {name: np.array([kind(row[name]) for row in collected], kind) for name, kind in COLUMNS.items()}
@@ -94,7 +95,7 @@ class ScoreTable:
         return ScoreTable({name: values[keep] for name, values in self.columns.items()})
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows as plain Python values, in order; columns of volumes only where there are any."""
+        """The rows as plain Python values, in order; `OPTIONAL_COLUMNS` only where they are filled."""
         names = self._filled()
         for values in zip(*(self[name].tolist() for name in names), strict=True):
             yield dict(zip(names, values, strict=True))
@@ -111,7 +112,7 @@ class ScoreTable:
             writer.writerows(self.rows())
 
     def _filled(self) -> list[str]:
-        empty = {name for name in VOLUME_COLUMNS if np.isnan(self[name]).all()}
+        empty = {name for name in OPTIONAL_COLUMNS if np.isnan(self[name]).all()}
         return [name for name in COLUMNS if name not in empty]
 
     @classmethod
@@ -124,7 +125,7 @@ class ScoreTable:
         try:
             with open(path, encoding="utf-8", newline="") as file:
                 reader = csv.DictReader(file)
-                needed = [name for name in COLUMNS if name not in VOLUME_COLUMNS]
+                needed = [name for name in COLUMNS if name not in OPTIONAL_COLUMNS]
                 missing = [name for name in needed if name not in (reader.fieldnames or [])]
                 if missing:
                     raise RunError(f"{path} is no score table: it has no column {missing[0]!r}")

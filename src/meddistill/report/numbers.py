@@ -52,6 +52,7 @@ METRICS: Mapping[str, Metric] = {
     "hd95": Metric("HD95", "95th percentile of the distance between the two boundaries", 2, False),
     "hd95_detected": Metric("HD95, detected", "HD95 of the structures that were found", 2, False),
     "asd": Metric("ASD", "average distance between the two boundaries", 2, False),
+    "nsd": Metric("NSD", "share of both boundaries that is within 2 px (or mm) of the other one"),
     "ece": Metric("ECE", "expected calibration error: how far confidence is from accuracy", 4, False),
     "nll": Metric("NLL", "negative log-likelihood of the truth", 4, False),
     "brier": Metric("Brier", "squared error of the probabilities", 4, False),
