@@ -1,4 +1,4 @@
-"""The simulations of interval_coverage.py: each draws scores, asks the package, and says what came out right."""
+"""The simulations of interval_coverage.py: each draws scores, asks the package, and says what is right."""
 
 from __future__ import annotations
 
