@@ -26,8 +26,8 @@ from meddistill.evaluation import ScoreTable, score_cases
 from meddistill.evaluation.corruptions import GROUPS, case_seed, corrupt
 from meddistill.training.corrupted_images import default_jobs
 from meddistill.training.evaluate import chosen_student
+from meddistill.training.finished_runs import finished_runs
 from meddistill.training.sweep import Sweep, sweep
-from meddistill.training.tested_runs import tested_runs
 from sweep_task import make_images, make_runs
 
 Scores = dict[tuple[str, str, int], ScoreTable]
@@ -54,7 +54,7 @@ class Settings:
 def plain_loop(folders: Sequence[Path], settings: Settings) -> Scores:
     """For each run, kind, severity and image: read, corrupt, resize, predict, score."""
     found: Scores = {}
-    for run in tested_runs(folders):
+    for run in finished_runs(folders):
         _, student, device = chosen_student(run.folder, run.recipe)
         cases, labels = run.data.cases("test"), run.data.dataset("test")
         for kind in settings.kinds:
@@ -85,7 +85,7 @@ def swept(folders: Sequence[Path], settings: Settings, out: Path) -> Scores:
     wanted = Sweep(settings.kinds, settings.severities, settings.jobs)
     return {
         (run, stage.kind, stage.severity): table
-        for stage in sweep(tested_runs(folders), wanted, out)
+        for stage in sweep(finished_runs(folders), wanted, out)
         for run, table in stage.tables.items()
         if isinstance(table, ScoreTable)
     }

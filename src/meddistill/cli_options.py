@@ -47,8 +47,8 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
         ['train', 'r.yaml', '--auto-tune=60', '-o', 'run']
         >>> spelled_out(["robustness", "run", "--eps", "1", "2"])
         ['robustness', 'run', '--eps', '1', '--eps', '2']
-        >>> spelled_out(["robustness", "--corruption", "mr", "fog", "no/run"])
-        ['robustness', '--corruption', 'mr', '--corruption', 'fog', 'no/run']
+        >>> spelled_out(["robustness", "--corruption", "mr", "fog", "-o", "no/run"])
+        ['robustness', '--corruption', 'mr', '--corruption', 'fog', '-o', 'no/run']
     """
     arguments = _taken_apart(arguments)
     following = [*arguments[1:], ""][: len(arguments)]
@@ -87,4 +87,5 @@ def _is_number(word: str) -> bool:
 
 def _is_name(word: str) -> bool:
     """Whether a word can be the name of a corruption, and not a folder that follows."""
-    return word.replace("-", "").replace("_", "").isalnum() and not Path(word).exists()
+    plain = word.replace("-", "").replace("_", "")
+    return word[:1].isalpha() and plain.isalnum() and not Path(word).exists()

@@ -17,9 +17,9 @@ from meddistill.evaluation import AnswerTable, ScoreTable, score_cases
 from meddistill.evaluation.corruptions import case_seed, corrupt
 from meddistill.training import corrupted_images
 from meddistill.training.evaluate import chosen_student
+from meddistill.training.finished_runs import finished_runs
 from meddistill.training.robustness import robustness
 from meddistill.training.sweep import Sweep, sweep
-from meddistill.training.tested_runs import tested_runs
 from sweep_task import finished_run
 from tests import answer_recipes
 from tests.data.builders import busi_tree
@@ -50,7 +50,7 @@ def swept(runs, tmp_path_factory):
 def test_scores_are_those_of_a_plain_loop(runs, swept):
     """For each run, kind, severity and image: corrupt, resize, predict, score."""
     out, _ = swept
-    for tested in tested_runs(runs):
+    for tested in finished_runs(runs):
         _, student, device = chosen_student(tested.folder, tested.recipe)
         data = tested.data
         for kind, severity in (("speckle", 3), ("fog", 1)):
@@ -85,7 +85,7 @@ def test_an_image_is_corrupted_once_for_all_runs(runs, tmp_path, monkeypatch):
     made = []
     whole = corrupted_images.corrupted
     monkeypatch.setattr(corrupted_images, "corrupted", lambda *args: made.append(args[1:]) or whole(*args))
-    cases = len(tested_runs(runs)[0].data.split.cases["test"])
+    cases = len(finished_runs(runs)[0].data.split.cases["test"])
     robustness(runs, [], tmp_path / "out", corruptions=Sweep(["speckle"], [1, 2], jobs=0))
     assert len(made) == 2 * cases
 
@@ -107,7 +107,7 @@ def test_what_is_there_is_not_made_again(runs, tmp_path, monkeypatch):
 def test_an_interrupted_sweep_has_whole_stages_and_goes_on(runs, swept, tmp_path, monkeypatch):
     _, found = swept
     place = tmp_path / "out"
-    stages = sweep(tested_runs(runs), SPECKLE_AND_FOG, place)
+    stages = sweep(finished_runs(runs), SPECKLE_AND_FOG, place)
     next(stages)
     stages.close()
     assert sorted(path.name for path in place.rglob("*.csv")) == ["fog-1-scores.csv"] * 3

@@ -18,8 +18,8 @@ from meddistill.evaluation import AnswerTable, ScoreTable, answer_images, score_
 from meddistill.evaluation.volume_input import VolumeInput
 from meddistill.training.corrupted_images import Pictures, View
 from meddistill.training.evaluate import chosen_student
+from meddistill.training.finished_runs import FinishedRun
 from meddistill.training.scoring import volume_input, volumes_of
-from meddistill.training.tested_runs import TestedRun
 
 Table = ScoreTable | AnswerTable
 
@@ -36,7 +36,7 @@ class Examined:
     score: Score
 
 
-def dims_of(run: TestedRun) -> int:
+def dims_of(run: FinishedRun) -> int:
     """Spatial axes of what is corrupted: of whole volumes, also where the student takes their slices.
 
     Example:
@@ -48,7 +48,7 @@ def dims_of(run: TestedRun) -> int:
     return 2 if volume_input(run.data.config, run.data.source) is None else 3
 
 
-def pictures_of(runs: Sequence[TestedRun]) -> tuple[list[Pictures], list[int]]:
+def pictures_of(runs: Sequence[FinishedRun]) -> tuple[list[Pictures], list[int]]:
     """Where the images of the runs come from, each place once, and which of them each run reads.
 
     Raises:
@@ -67,7 +67,7 @@ def pictures_of(runs: Sequence[TestedRun]) -> tuple[list[Pictures], list[int]]:
     return pictures, places
 
 
-def examined(run: TestedRun, place: int) -> Examined:
+def examined(run: FinishedRun, place: int) -> Examined:
     """The run with its student loaded.
 
     Args:
@@ -98,18 +98,18 @@ def joined(tables: Sequence[Table]) -> Table:
     return AnswerTable(**parts, class_names=answers[0].class_names)
 
 
-def _place(run: TestedRun) -> str:
+def _place(run: FinishedRun) -> str:
     """What decides the images of a run before they are resized; a phantom is generated at a size."""
     return f"{run.recipe.data.source.model_dump_json()} {getattr(run.data.source, 'size', '')}"
 
 
-def _pictures(run: TestedRun) -> Pictures:
+def _pictures(run: FinishedRun) -> Pictures:
     if dims_of(run) == 3:
         return Pictures(*volumes_of(run.data, "test"))
     return Pictures(run.data.source, run.data.cases("test"))
 
 
-def _scorer(run: TestedRun, student: nn.Module, device: torch.device) -> Score:
+def _scorer(run: FinishedRun, student: nn.Module, device: torch.device) -> Score:
     """Scores of images at the size of training, against the labels that `evaluate` uses."""
     data, cases = run.data, run.data.cases("test")
     cache = data.dataset("test").cache
@@ -131,7 +131,7 @@ def _scorer(run: TestedRun, student: nn.Module, device: torch.device) -> Score:
     return score
 
 
-def _volume_scorer(run: TestedRun, student: nn.Module, how: VolumeInput) -> Score:
+def _volume_scorer(run: FinishedRun, student: nn.Module, how: VolumeInput) -> Score:
     """Scores of whole volumes at their own grids."""
     source, cases = volumes_of(run.data, "test")
     predictor = how.predictor(student, batch_size=run.recipe.training.batch_size)

@@ -21,10 +21,10 @@ from meddistill.training.claim import check_writable
 from meddistill.training.corrupted_rows import CorruptedRows, estimates
 from meddistill.training.disturbed import score_disturbed
 from meddistill.training.evaluate import chosen_student
+from meddistill.training.finished_runs import FinishedRun, finished_runs
 from meddistill.training.hardware import command_line
 from meddistill.training.sweep import Stage, Sweep, sweep
 from meddistill.training.tables import compare_tables
-from meddistill.training.tested_runs import TestedRun, tested_runs
 
 KINDS: dict[str, Callable[[float], Disturbance]] = {"fgsm": fgsm_attack, "pgd": pgd_attack}
 """What can be done to images, by name: from a strength to a disturbance."""
@@ -106,7 +106,7 @@ def robustness(
         ConfigError: a run whose test images cannot be attacked, or corruptions that are not there.
         DataError: its data cannot be read, or do not suit a corruption.
     """
-    place, ready = Path(out), tested_runs(runs)
+    place, ready = Path(out), finished_runs(runs)
     for run in ready if disturbances else ():
         check_attackable(run.data, str(run.folder.root))
     check_writable(place)
@@ -120,7 +120,7 @@ def robustness(
 
 
 def _attack(
-    runs: Sequence[TestedRun],
+    runs: Sequence[FinishedRun],
     disturbances: Sequence[Disturbance],
     out: Path,
     points: list[dict[str, Any]],
@@ -141,7 +141,7 @@ def _attack(
 
 
 def _scored(
-    run: TestedRun, disturbances: Sequence[Disturbance]
+    run: FinishedRun, disturbances: Sequence[Disturbance]
 ) -> Iterator[tuple[str, Disturbance | None, Table, dict[str, Any]]]:
     """Scores of a run on its test split as it is, then under each disturbance."""
     _, student, device = chosen_student(run.folder, run.recipe)
@@ -159,7 +159,7 @@ def _scored(
 
 
 def _corrupt(
-    runs: Sequence[TestedRun], stages: Iterable[Stage], points: list[dict[str, Any]], rows: CorruptedRows
+    runs: Sequence[FinishedRun], stages: Iterable[Stage], points: list[dict[str, Any]], rows: CorruptedRows
 ) -> Robustness:
     """Score the runs under each corruption, stage by stage."""
     for stage in stages:

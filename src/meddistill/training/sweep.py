@@ -12,9 +12,9 @@ from meddistill.evaluation.corruptions import Corruption, check_severity, corrup
 from meddistill.progress import progress
 from meddistill.training.corrupted_images import CorruptedImages, Pictures, Piece, default_jobs, stream
 from meddistill.training.corrupted_scores import Table, dims_of, examined, joined, pictures_of
+from meddistill.training.finished_runs import FinishedRun
 from meddistill.training.sweep_record import begin, scores_file
 from meddistill.training.tables import read_table
-from meddistill.training.tested_runs import TestedRun
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Sweep:
     jobs: int | None = None
     seed: int = 0
 
-    def kinds(self, runs: Sequence[TestedRun]) -> tuple[Corruption, ...]:
+    def kinds(self, runs: Sequence[FinishedRun]) -> tuple[Corruption, ...]:
         """The kinds that are meant, for the images of these runs.
 
         Raises:
@@ -64,7 +64,7 @@ class Stage:
 class _Plan:
     """A sweep that is about to begin: which runs see which pictures, in which stages."""
 
-    runs: Sequence[TestedRun]
+    runs: Sequence[FinishedRun]
     pictures: Sequence[Pictures]
     places: Sequence[int]
     stages: Sequence[tuple[Corruption, int]]
@@ -86,7 +86,7 @@ class _Plan:
         return [cases[start : start + size] for start in range(0, len(cases), size)]
 
 
-def sweep(runs: Sequence[TestedRun], wanted: Sweep, out: Path) -> Iterator[Stage]:
+def sweep(runs: Sequence[FinishedRun], wanted: Sweep, out: Path) -> Iterator[Stage]:
     """Score the runs under each kind and severity, kind by kind.
 
     What is wrong with the request is said at once, before the first stage is asked for. Each image is

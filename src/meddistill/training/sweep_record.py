@@ -10,8 +10,8 @@ from typing import Any
 
 from meddistill.errors import RunError
 from meddistill.files import write_json
+from meddistill.training.finished_runs import FinishedRun
 from meddistill.training.run_folder import read_json
-from meddistill.training.tested_runs import TestedRun
 
 _VERSIONS = ("meddistill", "imagecorruptions-imaug")
 
@@ -26,7 +26,7 @@ def scores_file(out: Path, run: str, kind: str, severity: int) -> Path:
     return out / run / f"{kind}-{severity}-scores.csv"
 
 
-def begin(out: Path, runs: Sequence[TestedRun], *, seed: int) -> None:
+def begin(out: Path, runs: Sequence[FinishedRun], *, seed: int) -> None:
     """Note by which settings the runs are scored, or go on where the same ones are noted.
 
     Raises:
@@ -46,7 +46,7 @@ def begin(out: Path, runs: Sequence[TestedRun], *, seed: int) -> None:
             write_json(file, now)
 
 
-def _settings(run: TestedRun, seed: int) -> dict[str, Any]:
+def _settings(run: FinishedRun, seed: int) -> dict[str, Any]:
     cases = "\0".join(case.id for case in run.data.split.cases["test"])
     return {
         "weights": _sha256(run.folder.weights.read_bytes()),

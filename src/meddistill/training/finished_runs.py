@@ -17,7 +17,7 @@ from meddistill.training.tables import row_of
 
 
 @dataclass(frozen=True)
-class TestedRun:
+class FinishedRun:
     """A finished run, its recipe and its own data with full and true labels."""
 
     folder: RunFolder
@@ -35,7 +35,7 @@ class TestedRun:
         return row_of(self.folder.root)
 
 
-def tested_runs(runs: Sequence[Path | str]) -> list[TestedRun]:
+def finished_runs(runs: Sequence[Path | str]) -> list[FinishedRun]:
     """The runs in these folders; those that read the same data share them.
 
     Raises:
@@ -47,10 +47,10 @@ def tested_runs(runs: Sequence[Path | str]) -> list[TestedRun]:
     if len(set(names)) < len(names):
         raise RunError("two runs have the same name; give each run once, in folders of different names")
     known: dict[tuple[str, int], TaskData] = {}
-    return [_tested(folder, known) for folder in folders]
+    return [_finished(folder, known) for folder in folders]
 
 
-def _tested(folder: RunFolder, known: dict[tuple[str, int], TaskData]) -> TestedRun:
+def _finished(folder: RunFolder, known: dict[tuple[str, int], TaskData]) -> FinishedRun:
     recipe = read_recipe(folder)
     if not folder.finished:
         raise RunError(f"{folder.root} is not finished; train it to its end first")
@@ -64,4 +64,4 @@ def _tested(folder: RunFolder, known: dict[tuple[str, int], TaskData]) -> Tested
     if not is_labelled(data.source):
         raise RunError(f"the test images of {folder.root} have no labels to score against")
     check_same_split(folder, data)
-    return TestedRun(folder, recipe, data)
+    return FinishedRun(folder, recipe, data)
