@@ -20,7 +20,7 @@ def severity_curves(found: Robustness) -> Picture:
         >>> clean = CorruptedMean("kd", "clean", 0, 0.8, 0.7, 0.9)
         >>> fog = CorruptedMean("kd", "all", 2, 0.6, 0.5, 0.7)
         >>> found = Robustness("dice", "kd", ("kd",), ("fog",), (2,), (clean, fog), {}, {})
-        >>> severity_curves(found).alt
+        >>> severity_curves(found).alt.replace("\N{NO-BREAK SPACE}", " ")
         'Dice by severity. kd: 0.800 (0.700 to 0.900) at 0, 0.600 (0.500 to 0.700) at 2.'
     """
     lines = {
