@@ -63,7 +63,7 @@ def markdown_page(result: Mapping[str, Any]) -> str:
     lines = [
         "# Coverage of the intervals, errors of the tests",
         "",
-        "<!-- Written by benchmarks/coverage.py --markdown; do not edit. -->",
+        "<!-- Written by benchmarks/interval_coverage.py --markdown; do not edit. -->",
         "",
         "Simulated Dice, skewed to the left, of patients with one case or several. docs/evaluation.md says",
         "what follows from it, benchmarks/README.md how the scores are made.",

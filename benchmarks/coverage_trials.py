@@ -1,4 +1,4 @@
-"""The simulations of coverage.py: each draws scores, asks the package, and says what came out right."""
+"""The simulations of interval_coverage.py: each draws scores, asks the package, and says what is right."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         lines.append(_count(table, setting, simulate, settings, number))
         print(f"{table}: {setting}", file=sys.stderr, flush=True)
     return {
-        "hardware": machine("coverage.py"),
+        "hardware": machine("interval_coverage.py"),
         "settings": asdict(settings),
         "lines": [asdict(line) for line in lines],
     }

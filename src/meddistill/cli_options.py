@@ -47,6 +47,8 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
         ['train', 'r.yaml', '--auto-tune=60', '-o', 'run']
         >>> spelled_out(["robustness", "run", "--eps", "1", "2"])
         ['robustness', 'run', '--eps', '1', '--eps', '2']
+        >>> spelled_out(["robustness", "--corruption", "mr", "fog", "-o", "no/run"])
+        ['robustness', '--corruption', 'mr', '--corruption', 'fog', '-o', 'no/run']
     """
     arguments = _taken_apart(arguments)
     following = [*arguments[1:], ""][: len(arguments)]
@@ -59,7 +61,12 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
 
 def _taken_apart(arguments: Sequence[str]) -> list[str]:
     """The arguments, with the option of a list written before each of its values."""
-    belongs = {"--attack": ("fgsm", "pgd").__contains__, "--eps": _is_number}
+    belongs = {
+        "--attack": ("fgsm", "pgd").__contains__,
+        "--eps": _is_number,
+        "--corruption": _is_name,
+        "--severity": str.isdigit,
+    }
     found, option = [""], ""
     for word in arguments:
         if option and found[-1] != option and belongs[option](word):
@@ -76,3 +83,9 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_name(word: str) -> bool:
+    """Whether a word can be the name of a corruption, and not a folder that follows."""
+    plain = word.replace("-", "").replace("_", "")
+    return word[:1].isalpha() and plain.isalnum() and not Path(word).exists()

@@ -11,6 +11,7 @@ from meddistill.evaluation.cautions import summary_caution
 
 if TYPE_CHECKING:
     from meddistill.evaluation import Comparison
+    from meddistill.evaluation.corrupted_means import Robustness
 
 
 def tell(command: str) -> Callable[[str], None]:
@@ -65,3 +66,19 @@ def print_curves(points: Iterable[Mapping[str, Any]]) -> None:
         means = {point["metric"]: point["mean"] for point in group}
         shown = [f"{name} {means[name]:.4f}" for name in _CURVES if means.get(name) is not None]
         print(f"{key[0]} {key[1]} {key[2]:g}: {', '.join(shown)}")
+
+
+def print_corruptions(found: Robustness) -> None:
+    """The mean of each row over all corruptions, a line for each.
+
+    Example:
+        >>> from meddistill.evaluation.corrupted_means import CorruptedMean, Robustness
+        >>> mean = CorruptedMean("kd", "all", None, 0.6, 0.5, 0.7)
+        >>> print_corruptions(Robustness("dice", "kd", ("kd",), (), (), (mean,), {"kd": 0.75}, {"kd": 1.0}))
+        kd corrupted: dice 0.6000  95 % CI 0.5000 to 0.7000, 0.750 of clean, corruption error 1.000
+    """
+    for row in found.rows:
+        mean = found.of(row)
+        ends = f"  95 % CI {mean.low:.4f} to {mean.high:.4f}" if mean.low == mean.low else ""
+        shares = f"{found.relative[row]:.3f} of clean, corruption error {found.corruption_error[row]:.3f}"
+        print(f"{row} corrupted: {found.metric} {mean.mean:.4f}{ends}, {shares}")

@@ -42,7 +42,7 @@ def loss_curves(history: History, best_epoch: float | None = None) -> Picture | 
         axes = _epoch_axes(canvas, ylabel="loss")
         _draw_lines(axes, {labels[name]: points for name, points in lines.items()})
         _mark_epoch(axes, best_epoch)
-        _legend(canvas.figure, axes)
+        draw_legend(canvas.figure, axes)
     ends = [
         f"{labels[name]} from {compact(pts[0][1])} to {compact(pts[-1][1])}" for name, pts in lines.items()
     ]
@@ -60,7 +60,7 @@ def selection_curve(history: History, best_epoch: float | None = None) -> Pictur
     with drawing(2.9) as canvas:
         axes = _epoch_axes(canvas, ylabel=f"{name} on the selection split")
         axes.plot(*zip(*points, strict=True), color=SERIES[0], marker="o" if len(points) < 3 else "")
-        axes.set_ylim(*_room([y for _, y in points]))
+        axes.set_ylim(*room_for([y for _, y in points]))
         _mark_epoch(axes, best_epoch)
         if chosen:
             axes.plot(*chosen, marker="o", markersize=7, color=SERIES[1], linestyle="none")
@@ -78,7 +78,7 @@ def pacing_curve(history: History) -> Picture | None:
     with drawing(2.9) as canvas:
         axes = _epoch_axes(canvas, ylabel="confidence, or share of pixels", ylim=(-0.03, 1.03))
         _draw_lines(axes, lines, drawstyle="steps-post")
-        _legend(canvas.figure, axes)
+        draw_legend(canvas.figure, axes)
     ends = [f"{label} from {compact(pts[0][1])} to {compact(pts[-1][1])}" for label, pts in lines.items()]
     return canvas.picture(
         "Thresholds and pixels in use", f"Epochs {lines_span(lines.values())}: {'; '.join(ends)}."
@@ -135,7 +135,7 @@ def class_curves(summary: Mapping[str, Any], most: int) -> Picture | None:
         _draw_lines(axes, lines)
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 2)))
         axes.set_aspect("equal")
-        _legend(canvas.figure, axes)
+        draw_legend(canvas.figure, axes)
     areas = [f"{name} {_area(classes.get(name))}" for name in shown]
     left = f"; {len(known) - len(shown)} more are not drawn" if len(known) > len(shown) else ""
     return canvas.picture("ROC curves", f"Area under the curve: {', '.join(areas)}{left}.")
@@ -154,8 +154,8 @@ def strength_curves(curves: Mapping[str, Points], label: str) -> Picture | None:
     with drawing(2.9) as canvas:
         axes = canvas.axes(xlabel="largest change of a pixel, grey levels of 255", ylabel=label)
         _draw_lines(axes, lines)
-        axes.set_ylim(*_room([y for points in lines.values() for _, y in points]))
-        _legend(canvas.figure, axes)
+        axes.set_ylim(*room_for([y for points in lines.values() for _, y in points]))
+        draw_legend(canvas.figure, axes)
     words = [
         f"{name}: " + ", ".join(f"{number(y)} at {compact(x)}" for x, y in points)
         for name, points in lines.items()
@@ -184,7 +184,7 @@ def _epoch_axes(canvas: Drawing, **options: Any) -> Any:
     return axes
 
 
-def _room(values: Sequence[float]) -> tuple[float, float]:
+def room_for(values: Sequence[float]) -> tuple[float, float]:
     """Limits round some values that do not blow up differences of less than a tenth."""
     margin = 0.08 * max(max(values) - min(values), 0.1)
     return min(values) - margin, max(values) + margin
@@ -208,7 +208,8 @@ def _mark_epoch(axes: Any, epoch: float | None) -> None:
     axes.annotate(text, (epoch, 1.02), xycoords=("data", "axes fraction"), ha=side, va="bottom", color=INK)
 
 
-def _legend(figure: Any, axes: Any) -> None:
+def draw_legend(figure: Any, axes: Any) -> None:
+    """The legend of the lines on `axes`, above them."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=2, handlelength=2.6)
 

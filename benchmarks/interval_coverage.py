@@ -2,7 +2,7 @@
 
 See benchmarks/README.md. Example:
 
-    python benchmarks/coverage.py --json coverage.json --markdown coverage.md
+    python benchmarks/interval_coverage.py --json coverage.json --markdown coverage.md
 """
 
 from __future__ import annotations
