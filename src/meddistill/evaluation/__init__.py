@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from meddistill.evaluation.answers import AnswerTable
     from meddistill.evaluation.attack_check import AttackFindings, check_attack
     from meddistill.evaluation.attacks import fgsm, pgd
+    from meddistill.evaluation.calibration_error import (
+        adaptive_calibration_error,
+        classwise_calibration_error,
+    )
+    from meddistill.evaluation.calibration_tally import CalibrationTally
     from meddistill.evaluation.class_metrics import CLASS_METRICS
     from meddistill.evaluation.classification import answer_images, summarise_answers
     from meddistill.evaluation.compare import Comparison, compare_runs
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
         recall_score,
     )
     from meddistill.evaluation.permutation import sign_flip_p
+    from meddistill.evaluation.proper_scores import brier_score, negative_log_likelihood
     from meddistill.evaluation.reliability import ReliabilityBins, expected_calibration_error
     from meddistill.evaluation.scores import score_case, score_cases
     from meddistill.evaluation.statistics import PairedTest, bootstrap_ci, holm, paired_test, rank_biserial
@@ -45,6 +51,7 @@ __all__ = [
     "AttackFindings",
     "ByPatches",
     "BySlices",
+    "CalibrationTally",
     "Comparison",
     "Gallery",
     "MarginTest",
@@ -52,10 +59,13 @@ __all__ = [
     "ReliabilityBins",
     "Resized",
     "ScoreTable",
+    "adaptive_calibration_error",
     "answer_images",
     "average_surface_distance",
     "bootstrap_ci",
+    "brier_score",
     "check_attack",
+    "classwise_calibration_error",
     "compare_answers",
     "compare_runs",
     "dice_score",
@@ -66,6 +76,7 @@ __all__ = [
     "iou_score",
     "make_gallery",
     "mean_ci",
+    "negative_log_likelihood",
     "overlap_counts",
     "paired_test",
     "pgd",
@@ -86,6 +97,8 @@ _MODULES = {
     "attack_check": ("AttackFindings", "check_attack"),
     "attacks": ("fgsm", "pgd"),
     "answers": ("AnswerTable",),
+    "calibration_error": ("adaptive_calibration_error", "classwise_calibration_error"),
+    "calibration_tally": ("CalibrationTally",),
     "class_metrics": ("CLASS_METRICS",),
     "classification": ("answer_images", "summarise_answers"),
     "compare": ("Comparison", "compare_runs"),
@@ -96,6 +109,7 @@ _MODULES = {
     "metrics": ("METRICS",),
     "overlap": ("dice_score", "iou_score", "overlap_counts", "precision_score", "recall_score"),
     "permutation": ("sign_flip_p",),
+    "proper_scores": ("brier_score", "negative_log_likelihood"),
     "reliability": ("ReliabilityBins", "expected_calibration_error"),
     "scores": ("score_case", "score_cases"),
     "statistics": ("PairedTest", "bootstrap_ci", "holm", "paired_test", "rank_biserial"),
