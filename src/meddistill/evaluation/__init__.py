@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from meddistill.evaluation.proper_scores import brier_score, negative_log_likelihood
     from meddistill.evaluation.reliability import ReliabilityBins, expected_calibration_error
     from meddistill.evaluation.scores import score_case, score_cases
+    from meddistill.evaluation.selective import CaseRanking, PixelRanking, RiskCoverage
+    from meddistill.evaluation.selective_summary import summarise_selective
     from meddistill.evaluation.statistics import PairedTest, bootstrap_ci, holm, paired_test, rank_biserial
     from meddistill.evaluation.summary import summarise
     from meddistill.evaluation.surface import average_surface_distance, hausdorff95, surface_distances
@@ -52,12 +54,15 @@ __all__ = [
     "ByPatches",
     "BySlices",
     "CalibrationTally",
+    "CaseRanking",
     "Comparison",
     "Gallery",
     "MarginTest",
     "PairedTest",
+    "PixelRanking",
     "ReliabilityBins",
     "Resized",
+    "RiskCoverage",
     "ScoreTable",
     "adaptive_calibration_error",
     "answer_images",
@@ -90,6 +95,7 @@ __all__ = [
     "sign_flip_p",
     "summarise",
     "summarise_answers",
+    "summarise_selective",
     "surface_distances",
 ]
 
@@ -112,6 +118,8 @@ _MODULES = {
     "proper_scores": ("brier_score", "negative_log_likelihood"),
     "reliability": ("ReliabilityBins", "expected_calibration_error"),
     "scores": ("score_case", "score_cases"),
+    "selective": ("CaseRanking", "PixelRanking", "RiskCoverage"),
+    "selective_summary": ("summarise_selective",),
     "statistics": ("PairedTest", "bootstrap_ci", "holm", "paired_test", "rank_biserial"),
     "summary": ("summarise",),
     "surface": ("average_surface_distance", "hausdorff95", "surface_distances"),
