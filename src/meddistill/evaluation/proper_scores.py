@@ -47,6 +47,16 @@ def pixel_scores(log_probabilities: Tensor, labels: Tensor) -> PixelScores:
     return PixelScores(-log_truth.masked_fill(unknown, 0), brier.masked_fill(unknown, 0))
 
 
+def two_classes(logits: Tensor) -> Tensor:
+    """Logits (B, 2, L) whose softmax is the sigmoid of the logits (B, L) of labels that exclude nothing.
+
+    Example:
+        >>> two_classes(torch.tensor([[2.0, -1.0]])).tolist()
+        [[[0.0, 0.0], [2.0, -1.0]]]
+    """
+    return torch.stack([torch.zeros_like(logits), logits], dim=1)
+
+
 def brier_score(probabilities: Tensor, labels: Tensor) -> float:
     """Mean over labelled pixels of the squared error of the probabilities, summed over the classes.
 

@@ -61,7 +61,8 @@ def summarise_selective(
     ]
     named = dict(zip(NUMBERS, estimates, strict=False))
     refer = [
-        {"share": share} | estimate for share, estimate in zip(shares, estimates[len(NUMBERS) :], strict=True)
+        {"share": share, **estimate}
+        for share, estimate in zip(shares, estimates[len(NUMBERS) :], strict=True)
     ]
     everything = ranking.by_uncertainty(np.ones(len(np.asarray(groups))))
     return {**named, "refer": refer, "curve": everything.curve(), "level": LEVEL, "resamples": resamples}
