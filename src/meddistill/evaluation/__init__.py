@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from meddistill.evaluation.gallery import Gallery, make_gallery
     from meddistill.evaluation.margin import MarginTest
     from meddistill.evaluation.mean_interval import mean_ci
+    from meddistill.evaluation.members import dropout_members, turned_members
     from meddistill.evaluation.metrics import METRICS
     from meddistill.evaluation.overlap import (
         dice_score,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from meddistill.evaluation.surface import average_surface_distance, hausdorff95, surface_distances
     from meddistill.evaluation.table import ScoreTable
     from meddistill.evaluation.tiling import ByPatches, BySlices, Resized
+    from meddistill.evaluation.uncertainty import Mixture, case_uncertainty
     from meddistill.evaluation.volumes import score_volume, score_volumes
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "Comparison",
     "Gallery",
     "MarginTest",
+    "Mixture",
     "PairedTest",
     "PixelRanking",
     "ReliabilityBins",
@@ -69,11 +72,13 @@ __all__ = [
     "average_surface_distance",
     "bootstrap_ci",
     "brier_score",
+    "case_uncertainty",
     "check_attack",
     "classwise_calibration_error",
     "compare_answers",
     "compare_runs",
     "dice_score",
+    "dropout_members",
     "expected_calibration_error",
     "fgsm",
     "hausdorff95",
@@ -97,6 +102,7 @@ __all__ = [
     "summarise_answers",
     "summarise_selective",
     "surface_distances",
+    "turned_members",
 ]
 
 _MODULES = {
@@ -112,6 +118,7 @@ _MODULES = {
     "gallery": ("Gallery", "make_gallery"),
     "margin": ("MarginTest",),
     "mean_interval": ("mean_ci",),
+    "members": ("dropout_members", "turned_members"),
     "metrics": ("METRICS",),
     "overlap": ("dice_score", "iou_score", "overlap_counts", "precision_score", "recall_score"),
     "permutation": ("sign_flip_p",),
@@ -125,6 +132,7 @@ _MODULES = {
     "surface": ("average_surface_distance", "hausdorff95", "surface_distances"),
     "table": ("ScoreTable",),
     "tiling": ("ByPatches", "BySlices", "Resized"),
+    "uncertainty": ("Mixture", "case_uncertainty"),
     "volumes": ("score_volume", "score_volumes"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
