@@ -189,7 +189,7 @@ def _counted(uncertainty: Tensor, wrong: Tensor) -> FineHistogram:
     return histogram
 
 
-def _stacked(columns: Iterator[Tensor]) -> npt.NDArray[np.int64]:
+def _stacked(columns: Iterator[Tensor]) -> npt.NDArray[np.float64]:
     """(N, C) from the cells of each case."""
-    stacked: npt.NDArray[np.int64] = torch.stack(list(columns)).numpy()
+    stacked: npt.NDArray[np.float64] = torch.stack(list(columns)).double().numpy()
     return stacked

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -19,7 +20,6 @@ from meddistill.errors import DataError
 from meddistill.evaluation.ranking import Ranking
 
 Floats = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
 
 REFERRED = (0.0, 0.05, 0.1, 0.2, 0.3)
 """Shares of the answers that are referred in a table."""
@@ -159,12 +159,15 @@ class CaseRanking:
 
     def found(self, weights: Floats) -> Found:
         """Whether uncertain cases are the wrong ones."""
-        ranking = Ranking(self.uncertainty, self.wrong)
-        return Found(ranking.auroc(weights), ranking.average_precision(weights))
+        return Found(self._ranking.auroc(weights), self._ranking.average_precision(weights))
 
     def error_rate(self, weights: Floats) -> float:
         """Share of the cases that are wrong."""
         return float(weights @ self.wrong / weights.sum())
+
+    @cached_property
+    def _ranking(self) -> Ranking:
+        return Ranking(self.uncertainty, self.wrong)
 
 
 @dataclass(frozen=True)
@@ -176,13 +179,13 @@ class PixelRanking:
         wrong: (N, C) those of them that are wrong.
 
     Example:
-        >>> ranking = PixelRanking(np.array([[3, 1]]), np.array([[0, 1]]))
+        >>> ranking = PixelRanking(np.array([[3.0, 1.0]]), np.array([[0.0, 1.0]]))
         >>> ranking.found(np.ones(1)).auroc, ranking.by_uncertainty(np.ones(1)).risk_of_rest(0.25)
         (1.0, 0.0)
     """
 
-    counts: Counts
-    wrong: Counts
+    counts: Floats
+    wrong: Floats
 
     def by_uncertainty(self, weights: Floats) -> RiskCoverage:
         """The pixels of all cases, each case counted as often as `weights` (N,) say."""
@@ -196,12 +199,16 @@ class PixelRanking:
     def found(self, weights: Floats) -> Found:
         """Whether uncertain pixels are the wrong ones."""
         every, wrong = weights @ self.counts, weights @ self.wrong
-        cells = np.arange(len(every))
-        ranking = Ranking(np.tile(cells, 2), np.repeat([True, False], len(cells)))
         split = np.concatenate([wrong, every - wrong])
-        return Found(ranking.auroc(split), ranking.average_precision(split))
+        return Found(self._ranking.auroc(split), self._ranking.average_precision(split))
 
     def error_rate(self, weights: Floats) -> float:
         """Share of the pixels that are wrong; NaN without a pixel."""
         every = float((weights @ self.counts).sum())
         return float((weights @ self.wrong).sum()) / every if every else math.nan
+
+    @cached_property
+    def _ranking(self) -> Ranking:
+        """The wrong pixels of each cell, then the right ones, as if each were a single answer."""
+        cells = np.arange(self.counts.shape[1])
+        return Ranking(np.tile(cells, 2), np.repeat([True, False], len(cells)))
