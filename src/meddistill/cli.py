@@ -14,7 +14,9 @@ import typer
 from meddistill.cli_data import data_app
 from meddistill.cli_options import (
     TAKES_KEYS,
+    CalibrateOption,
     FloorOption,
+    MembersOption,
     OutOption,
     RecipeArgument,
     RowOption,
@@ -22,9 +24,10 @@ from meddistill.cli_options import (
     SplitOption,
     StoresOption,
     TuneOption,
+    UncertaintyOption,
     spelled_out,
 )
-from meddistill.cli_print import print_comparisons, print_summary, tell
+from meddistill.cli_print import print_comparisons, print_summary, print_uncertainty, tell
 from meddistill.cli_robustness import robustness
 from meddistill.errors import DataError, MedDistillError
 
@@ -191,15 +194,35 @@ def evaluate(
     again: Annotated[
         bool, typer.Option("--again", help="Score again and replace the stored scores.")
     ] = False,
+    calibrate: CalibrateOption = None,
+    uncertainty: UncertaintyOption = None,
+    members: MembersOption = None,
+    passes: Annotated[int, typer.Option(min=2, help="How often mc_dropout draws.")] = 10,
+    error_below: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Dice below which a case is an error to be found."),
+    ] = 0.7,
 ) -> None:
     """Score a finished run on one split or further test set and rewrite its report.
 
-    Example: `meddistill evaluate runs/iid-s1 --split selection`
+    With --calibrate or --uncertainty also examine how honest the student's probabilities are and whether its
+    uncertainty finds its errors, see docs/calibration.md; the weights stay as they are.
+
+    Example: `meddistill evaluate runs/iid-s1 --calibrate temperature --uncertainty tta`
     """
     from meddistill.report import write_report
     from meddistill.training.evaluate import evaluate as evaluate_run
 
+    question = None
+    if calibrate or uncertainty or members:
+        from meddistill.training.uncertainty import Question, assess
+
+        question = Question(
+            calibrate or "none", uncertainty or "entropy", tuple(members or ()), passes, error_below
+        )
     print_summary(evaluate_run(run, split=split, again=again), split)
+    if question is not None:
+        print_uncertainty(assess(run, question, split=split))
     print(f"report: {write_report(run)}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +20,22 @@ RowOption = Annotated[str | None, typer.Option(help="A row of the recipe's study
 SplitOption = Annotated[
     str,
     typer.Option(help="A split, or a set among the recipe's tests or attacks, for example test or pgd-2."),
+]
+CalibrateOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Calibrate the student after the fact on held-out labels: none, temperature, class or local.",
+    ),
+]
+UncertaintyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Say what the student's uncertainty is worth: entropy, mc_dropout, tta or ensemble.  "
+        "[default: entropy with --calibrate]",
+    ),
+]
+MembersOption = Annotated[
+    list[Path] | None, typer.Option(help="The other runs of an ensemble, after RUN, one after the other.")
 ]
 FloorOption = Annotated[
     float | None,
@@ -49,6 +65,8 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
         ['robustness', 'run', '--eps', '1', '--eps', '2']
         >>> spelled_out(["robustness", "--corruption", "mr", "fog", "-o", "no/run"])
         ['robustness', '--corruption', 'mr', '--corruption', 'fog', '-o', 'no/run']
+        >>> spelled_out(["evaluate", "run", "--members", "a", "b", "--again"])
+        ['evaluate', 'run', '--members', 'a', '--members', 'b', '--again']
     """
     arguments = _taken_apart(arguments)
     following = [*arguments[1:], ""][: len(arguments)]
@@ -61,11 +79,12 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
 
 def _taken_apart(arguments: Sequence[str]) -> list[str]:
     """The arguments, with the option of a list written before each of its values."""
-    belongs = {
+    belongs: dict[str, Callable[[str], bool]] = {
         "--attack": ("fgsm", "pgd").__contains__,
         "--eps": _is_number,
         "--corruption": _is_name,
         "--severity": str.isdigit,
+        "--members": lambda word: not word.startswith("-"),
     }
     found, option = [""], ""
     for word in arguments:

@@ -41,6 +41,40 @@ def print_summary(summary: Mapping[str, Any], split: str) -> None:
         print_summary(other, f"{split} {name} branch")
 
 
+def print_uncertainty(found: Mapping[str, Any]) -> None:
+    """What the uncertainty of a student is worth on a split: `assess` says what `found` holds.
+
+    Example:
+        >>> calm = {"mean": 0.9, "low": 0.8, "high": 0.95}
+        >>> cases = {"auroc": calm, "aupr": calm, "excess_aurc": calm, "refer": [{"share": 0.1} | calm]}
+        >>> found = {"split": "test", "task": "segmentation", "uncalibrated": {"ece": 0.0123}}
+        >>> found |= {"calibration": None, "measures": {"entropy": {"cases": cases}}}
+        >>> print_uncertainty(found)
+        test ece of all pixels: 0.0123
+        test entropy by case: auroc of errors 0.9000, excess aurc 0.9000, score with 10 % referred 0.9000
+    """
+    split, calibration = found["split"], found["calibration"]
+    what = "pixels" if found["task"] == "segmentation" else "answers"
+    after = f", calibrated {calibration['calibrated']['ece']:.4f}" if calibration else ""
+    print(f"{split} ece of all {what}: {found['uncalibrated']['ece']:.4f}{after}")
+    for measure, both in found["measures"].items():
+        for of, numbers in both.items():
+            parts = [
+                f"auroc of errors {_four(numbers['auroc'])}",
+                f"excess aurc {_four(numbers['excess_aurc'])}",
+            ]
+            parts += [
+                f"score with {row['share']:.0%} referred {_four(row)}".replace("%", " %")
+                for row in numbers["refer"]
+                if row["share"] == REFERRED_SHOWN
+            ]
+            print(f"{split} {measure} by {of.removesuffix('s')}: {', '.join(parts)}")
+
+
+def _four(estimate: Mapping[str, Any]) -> str:
+    return "undefined" if estimate["mean"] is None else f"{estimate['mean']:.4f}"
+
+
 def print_comparisons(comparisons: Mapping[str, Comparison]) -> None:
     """The tables of a study; where there are several, each below the name of its test set."""
     for name, comparison in comparisons.items():
@@ -48,6 +82,9 @@ def print_comparisons(comparisons: Mapping[str, Comparison]) -> None:
             print(f"## {name}\n")
         print(comparison.to_markdown())
 
+
+REFERRED_SHOWN = 0.1
+"""The share of referred answers that a terminal shows; the page has all."""
 
 _CURVES = ("dice", "iou", "accuracy", "f1_macro", "auroc")
 

@@ -57,7 +57,7 @@ class ReliabilityBins:
         Raises:
             DataError: the shapes disagree, or a confidence is not in 0..1.
         """
-        _check_shapes(probabilities, labels)
+        check_shapes(probabilities, labels)
         confidence, prediction = probabilities.detach().max(dim=1)
         labels = labels.to(prediction.device)
         known = labels != IGNORE_INDEX
@@ -177,7 +177,12 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bin
     return bins.ece()
 
 
-def _check_shapes(probabilities: Tensor, labels: Tensor) -> None:
+def check_shapes(probabilities: Tensor, labels: Tensor) -> None:
+    """Refuse predictions (B, K, *S) and labels (B, *S) that do not fit each other.
+
+    Raises:
+        DataError: they do not.
+    """
     expected = (*probabilities.shape[:1], *probabilities.shape[2:])
     if probabilities.ndim < 2 or tuple(labels.shape) != expected:
         raise DataError(

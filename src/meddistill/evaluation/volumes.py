@@ -14,6 +14,7 @@ from torch import Tensor
 from meddistill.data.case import IGNORE_INDEX, Case
 from meddistill.errors import DataError
 from meddistill.evaluation.overlap import OverlapCounts, overlap_counts
+from meddistill.evaluation.proper_scores import pixel_scores
 from meddistill.evaluation.reliability import ReliabilityBins
 from meddistill.evaluation.scores import distance_scores, overlap_scores, score_rows
 from meddistill.evaluation.table import ScoreTable
@@ -81,19 +82,12 @@ class SlabTally:
         self._calibrate(logits.log_softmax(dim=0), label, prediction)
 
     def _calibrate(self, logs: Tensor, label: Tensor, prediction: Tensor) -> None:
-        unknown = label == IGNORE_INDEX
-        truth = label.masked_fill(unknown, 0)[None]
-        log_truth = logs.gather(0, truth)[0]
-        probabilities = logs.exp_()
-        self._nll -= float(log_truth.masked_fill(unknown, 0).double().sum())
-        # The sum over the classes of (p - y)^2, with y = 1 for the true class: |p|^2 - 2 p_true + 1.
-        error = probabilities.square().sum(dim=0) - 2 * probabilities.gather(0, truth)[0] + 1
-        self._brier += float(error.masked_fill(unknown, 0).double().sum())
-        confidence, correct = probabilities.amax(dim=0).flatten(), (prediction == label).flatten()
-        if unknown.any():
-            known = ~unknown.flatten()
-            confidence, correct = confidence[known], correct[known]
-        self.bins.update_confidence(confidence, correct)
+        nll, brier = pixel_scores(logs[None], label[None])
+        self._nll += float(nll.double().sum())
+        self._brier += float(brier.double().sum())
+        known = label != IGNORE_INDEX
+        confidence, correct = logs.amax(dim=0).exp(), prediction == label
+        self.bins.update_confidence(confidence[known], correct[known])
 
     def calibration(self) -> dict[str, Any]:
         """`pixels`, `ece`, `nll` and `brier` over all labelled voxels; NaN where there are none."""

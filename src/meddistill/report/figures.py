@@ -163,6 +163,25 @@ def strength_curves(curves: Mapping[str, Points], label: str) -> Picture | None:
     return canvas.picture(f"{label} under attack", f"{label} by strength. {'; '.join(words)}.")
 
 
+def risk_curves(curves: Mapping[str, Points], label: str) -> Picture | None:
+    """The risk of the answers that are kept by their share, a line for each order.
+
+    Args:
+        curves: points (coverage, risk) by name; empty ones are left out.
+        label: of the risk.
+    """
+    lines = {name: points for name, points in curves.items() if points}
+    if not lines:
+        return None
+    with drawing(2.9) as canvas:
+        axes = canvas.axes(xlabel="share that is kept, the most certain first", ylabel=label, xlim=(0, 1.02))
+        _draw_lines(axes, lines)
+        axes.set_ylim(*_room([y for points in lines.values() for _, y in points]))
+        _legend(canvas.figure, axes)
+    ends = [f"{name} from {number(pts[0][1])} to {number(pts[-1][1])}" for name, pts in lines.items()]
+    return canvas.picture("Risk and coverage", f"{label} by the share that is kept: {'; '.join(ends)}.")
+
+
 def _roc_points(curve: Mapping[str, Any]) -> Points:
     return list(zip(curve["false_positive_rate"], curve["true_positive_rate"], strict=True))
 

@@ -32,6 +32,7 @@ from meddistill.report.stored import stored_pairs
 from meddistill.report.svg import Picture
 from meddistill.report.tables import case_table, history_table, settings
 from meddistill.report.templates import render
+from meddistill.report.uncertainty import uncertainty_view
 from meddistill.report.verdict import (
     count_sentences,
     mapping,
@@ -119,6 +120,7 @@ def run_page(content: RunContent) -> str:
         caution=summary_caution(content.summary),
         scored=set_words(content.scored),
         attacks=attacks_view(content),
+        uncertainty=uncertainty_view(content),
         others=[set_view(other, _class_names(content)) for other in _not_attacked(content)],
         config_text=content.config_text,
         environment=tuple(settings(content.environment)),

@@ -89,8 +89,8 @@ class RunContent:
     Args:
         root: the run folder.
         config_text: `config.yaml` as it stands.
-        config, environment, state, model, calibration, teacher, teacher_store, exclusion, attacks, summary:
-            the parsed mappings.
+        config, environment, state, model, calibration, teacher, teacher_store, exclusion, attacks,
+            uncertainty, summary: the parsed mappings.
         history: columns of the training history.
         scores: rows of the per-case table, as text.
         gallery: the cases to show, or None.
@@ -111,6 +111,7 @@ class RunContent:
     teacher_store: Mapping[str, Any] = field(default_factory=dict)
     exclusion: Mapping[str, Any] = field(default_factory=dict)
     attacks: Mapping[str, Any] = field(default_factory=dict)
+    uncertainty: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=dict)
     scores: tuple[Mapping[str, str], ...] = ()
@@ -178,6 +179,7 @@ def read_run(run: RunFolder) -> RunContent:
         teacher_store=part(run.teacher_store, _json_mapping, {}),
         exclusion=part(run.exclusion, _json_mapping, {}),
         attacks=part(run.attacks, _json_mapping, {}),
+        uncertainty=part(run.uncertainty, _json_mapping, {}),
         history=part(run.history, _columns, {}, "there are no training curves"),
     )
     changed = content.environment.get("attacks") or {}

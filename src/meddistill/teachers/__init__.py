@@ -1,9 +1,9 @@
 """Teachers: anything that maps an image to logits, frozen and calibrated, and stores of what they answer."""
 
+from meddistill.calibration import Calibration, fit_temperature
 from meddistill.teachers.accuracy import AccuracyCheck
 from meddistill.teachers.annotate import annotate
 from meddistill.teachers.base import BaseTeacher
-from meddistill.teachers.calibration import Calibration, fit_temperature
 from meddistill.teachers.check import TeacherCheck
 from meddistill.teachers.ensemble import Ensemble
 from meddistill.teachers.loading import load_teacher

@@ -64,10 +64,7 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     """
     folder = RunFolder(Path(run))
     recipe = read_recipe(folder)
-    if not folder.finished:
-        raise RunError(
-            f"{folder.root} is not finished; go on with `meddistill train ... --out {folder.root} --resume`"
-        )
+    check_finished(folder)
     known = folder.summary(split).exists() and not again
     summary: dict[str, Any] = read_json(folder.summary(split)) if known else _score(folder, recipe, split)
     if recipe.attacks:
@@ -75,11 +72,23 @@ def evaluate(run: Path | str, *, split: str = "test", again: bool = False) -> di
     return summary
 
 
+def check_finished(folder: RunFolder) -> None:
+    """Refuse a run whose training has not ended.
+
+    Raises:
+        RunError: it has not.
+    """
+    if not folder.finished:
+        raise RunError(
+            f"{folder.root} is not finished; go on with `meddistill train ... --out {folder.root} --resume`"
+        )
+
+
 def _score(folder: RunFolder, recipe: Recipe, split: str) -> dict[str, Any]:
     """Score the student of a run, write its files and return the summary."""
     spec, student, device = chosen_student(folder, recipe)
     attacked = attacked_sets(recipe.attacks).get(split)
-    data, part = _cases_of(folder, recipe, split if attacked is None else attacked.config.of, spec)
+    data, part = cases_of(folder, recipe, split if attacked is None else attacked.config.of, spec)
     if attacked is not None:
         table, summary = score_disturbed(
             student,
@@ -138,8 +147,12 @@ def chosen_student(folder: RunFolder, recipe: Recipe) -> tuple[ModelSpec, nn.Mod
     return spec, student.to(device).eval(), device
 
 
-def _cases_of(folder: RunFolder, recipe: Recipe, split: str, spec: ModelSpec) -> tuple[TaskData, str]:
-    """The data that hold what is called `split` in `evaluate`, and the name of their split."""
+def cases_of(folder: RunFolder, recipe: Recipe, split: str, spec: ModelSpec) -> tuple[TaskData, str]:
+    """The data that hold what is called `split` in `evaluate`, and the name of their split.
+
+    Raises:
+        RunError: an unknown split, one without cases or labels, or data that were divided otherwise.
+    """
     if split in recipe.tests:
         data = find_test(recipe, split, spec)
         check_same_test(folder, split, data)

@@ -121,6 +121,16 @@ class RunFolder:
         return self.root / "evaluation" / "attacks.json"
 
     @property
+    def uncertainty(self) -> Path:
+        """How honest and how useful the student's uncertainty is on one set, JSON; where it was asked for."""
+        return self.root / "evaluation" / "uncertainty.json"
+
+    @property
+    def uncertainty_scores(self) -> Path:
+        """Score and uncertainty of each case of that set, CSV."""
+        return self.root / "evaluation" / "uncertainty-scores.csv"
+
+    @property
     def report(self) -> Path:
         """The self-contained page."""
         return self.root / "report.html"

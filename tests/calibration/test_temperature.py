@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from meddistill.calibration import Calibration, fit_temperature
+from meddistill.calibration.temperature import TEMPERATURE_RANGE
 from meddistill.data.case import IGNORE_INDEX
-from meddistill.errors import ConfigError, DataError, RunError, TeacherError
+from meddistill.errors import ConfigError, DataError, RunError
 from meddistill.evaluation.reliability import expected_calibration_error
-from meddistill.teachers import Calibration, fit_temperature
-from meddistill.teachers.calibration import TEMPERATURE_RANGE
 
 
 def drawn(scale: float, shape: tuple[int, ...] = (6000, 3), seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -158,9 +158,9 @@ def test_what_cannot_be_calibrated_is_refused():
     logits, labels = drawn(1.0, (5, 3))
     with pytest.raises(ConfigError, match="unknown calibration criterion 'nl'; did you mean 'nll'"):
         fit_temperature(lambda: [(logits, labels)], criterion="nl")  # type: ignore[arg-type]
-    with pytest.raises(TeacherError, match="no labelled pixel"):
+    with pytest.raises(DataError, match="no labelled pixel"):
         fit_temperature(lambda: [(logits, torch.full_like(labels, IGNORE_INDEX))])
-    with pytest.raises(TeacherError, match="NaN or infinity"):
+    with pytest.raises(DataError, match="NaN or infinity"):
         fit_temperature(lambda: [(logits * math.nan, labels)])
     with pytest.raises(DataError, match=r"\(5, 3\) do not fit labels of shape \(4,\)"):
         fit_temperature(lambda: [(logits, labels[:4])])
@@ -170,5 +170,5 @@ def test_what_cannot_be_calibrated_is_refused():
 
 def test_a_pass_that_cannot_be_repeated_is_refused():
     once = iter([drawn(1.0, (5, 3))])
-    with pytest.raises(TeacherError, match="a pass over the held-out data gave no labelled pixel"):
+    with pytest.raises(DataError, match="a pass over the held-out data gave no labelled pixel"):
         fit_temperature(lambda: once)

@@ -1,4 +1,4 @@
-"""Temperature scaling of a teacher on held-out data.
+"""Temperature scaling of a teacher or a student on held-out data.
 
 Source: Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017), section 4.2: one temperature T
 divides all logits. The mean negative log-likelihood is convex in 1/T, so its slope changes sign once and
@@ -10,23 +10,22 @@ neither with pixels nor with cases.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from meddistill.data.case import IGNORE_INDEX
-from meddistill.errors import ConfigError, DataError, RunError, TeacherError, unknown_name
+from meddistill.calibration.pixels import Batches, labelled_pixels
+from meddistill.errors import ConfigError, DataError, RunError, unknown_name
 from meddistill.evaluation.reliability import ReliabilityBins
 
 Criterion = Literal["nll", "ece"]
-Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 
 CRITERIA: tuple[Criterion, ...] = ("nll", "ece")
 TEMPERATURE_RANGE = (0.01, 1000.0)
-"""Where a temperature is looked for; a teacher that is always right or only guesses ends at one of these."""
+"""Where a temperature is looked for; a network that is always right or only guesses ends at one of these."""
 _PASSES = 3
 _POINTS = {"nll": 17, "ece": 31}
 
@@ -78,7 +77,7 @@ class Calibration:
 
 
 def fit_temperature(batches: Batches, *, criterion: Criterion = "nll") -> Calibration:
-    """Fit the temperature of a teacher on held-out data, in four passes.
+    """Fit the temperature of a network on held-out data, in four passes.
 
     Args:
         batches: called once for each pass; returns (logits (B, K, *S), labels (B, *S)) batches. Pixels of
@@ -89,8 +88,8 @@ def fit_temperature(batches: Batches, *, criterion: Criterion = "nll") -> Calibr
 
     Raises:
         ConfigError: an unknown criterion.
-        DataError: logits and labels do not fit each other.
-        TeacherError: no labelled pixel, logits that are not finite, or passes that differ.
+        DataError: logits and labels do not fit each other, no labelled pixel, logits that are not finite, or
+            passes that differ.
 
     Example:
         >>> logits = torch.tensor([[6.0, 0.0]]).repeat(4, 1)
@@ -189,41 +188,9 @@ def _pixels(batches: Batches) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     Yields for each batch: logits (K, N) less the pixel's largest, the logit (N,) of the true class likewise,
     and whether the largest is that of the true class (N,).
     """
-    seen = 0
-    for logits, labels in batches():
-        if labels.ndim == logits.ndim == 2:
-            logits = torch.stack([torch.zeros_like(logits), logits], dim=1)
-        _check_shapes(logits, labels)
-        labels = labels.to(logits.device)
-        known = (labels != IGNORE_INDEX).flatten()
-        flat = logits.detach().float().movedim(1, 0).flatten(1)[:, known]
-        labelled = labels.flatten()[known].long()
-        seen += len(labelled)
-        if len(labelled) == 0:
-            continue
-        _check_values(flat, labelled)
-        shifted = flat - flat.amax(dim=0)
-        yield shifted, shifted.gather(0, labelled[None])[0], flat.argmax(dim=0) == labelled
-    if not seen:
-        raise TeacherError("nothing to calibrate on: a pass over the held-out data gave no labelled pixel")
-
-
-def _check_shapes(logits: Tensor, labels: Tensor) -> None:
-    if logits.ndim < 2 or logits.shape[1] < 2 or labels.shape != (*logits.shape[:1], *logits.shape[2:]):
-        raise DataError(
-            f"logits of shape {tuple(logits.shape)} do not fit labels of shape {tuple(labels.shape)}; "
-            "give (B, K, *S) with K of 2 or more, and (B, *S)"
-        )
-
-
-def _check_values(logits: Tensor, labels: Tensor) -> None:
-    if not bool(logits.isfinite().all()):
-        raise TeacherError("the teacher's logits hold NaN or infinity; it cannot be calibrated")
-    if int(labels.min()) < 0 or int(labels.max()) >= len(logits):
-        raise DataError(
-            f"label values {int(labels.min())} to {int(labels.max())} do not fit the {len(logits)} classes "
-            "of the logits"
-        )
+    for logits, labels in labelled_pixels(batches):
+        shifted = logits - logits.amax(dim=0)
+        yield shifted, shifted.gather(0, labels[None])[0], logits.argmax(dim=0) == labels
 
 
 def _log_grid(low: float, high: float, points: int) -> list[float]:
