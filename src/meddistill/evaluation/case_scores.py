@@ -30,6 +30,7 @@ class CaseScores:
         cases: (N,) ids.
         groups: (N,) what must be kept together.
         values: for each row (S, N), the scores of its S seeds; NaN where the metric is undefined.
+        bounds: the lowest and highest value that it can have.
     """
 
     metric: str
@@ -37,6 +38,7 @@ class CaseScores:
     cases: npt.NDArray[np.str_]
     groups: npt.NDArray[np.str_]
     values: Mapping[str, Floats]
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
     @cached_property
     def rows(self) -> tuple[str, ...]:
@@ -82,10 +84,12 @@ def case_scores(tables: Tables, name: str) -> CaseScores:
     """
     found = {row: [_of(table, name) for table in seeds] for row, seeds in tables.items()}
     cases, groups, _ = next(iter(found.values()))[0]
-    first = next(iter(tables.values()))[0]
-    higher = (class_metric if isinstance(first, AnswerTable) else metric)(name).higher_is_better
     stacked = {row: np.stack([values for _, _, values in seeds]) for row, seeds in found.items()}
-    return CaseScores(name, higher, cases, groups, stacked)
+    if isinstance(next(iter(tables.values()))[0], AnswerTable):
+        bounds = (0.0, 1.0) if name == "accuracy" else (0.0, np.inf)
+        return CaseScores(name, class_metric(name).higher_is_better, cases, groups, stacked, bounds)
+    known = metric(name)
+    return CaseScores(name, known.higher_is_better, cases, groups, stacked, known.bounds)
 
 
 def _of(

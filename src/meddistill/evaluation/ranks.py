@@ -36,7 +36,7 @@ class Ranks:
         rows: names, best mean rank first.
         mean_ranks: of each row, 1 where it is best everywhere.
         p_holm: of each row against the baseline, by z of the difference in mean rank, Holm-adjusted; NaN for
-            the baseline.
+            the baseline, and where the Friedman test finds no difference.
         p_friedman: that of the Friedman test of all rows (Iman and Davenport's F).
         groups: number of groups ranked: those in which every row has a score.
         critical_difference: Nemenyi's, at 0.05.
@@ -77,12 +77,13 @@ def rank_rows(scores: CaseScores, baseline: str) -> Ranks | None:
     rows, sorted_ranks = [scores.rows[place] for place in order], ranks[order]
     distance = critical_difference(len(rows), blocks.shape[1])
     p_friedman = friedman_p(blocks)
+    p_holm = _against(sorted_ranks, rows.index(baseline), blocks.shape[1])
     return Ranks(
         metric=scores.metric,
         baseline=baseline,
         rows=tuple(rows),
         mean_ranks=tuple(sorted_ranks.tolist()),
-        p_holm=_against(sorted_ranks, rows.index(baseline), blocks.shape[1]),
+        p_holm=p_holm if p_friedman < LEVEL else (np.nan,) * len(rows),
         p_friedman=p_friedman,
         groups=blocks.shape[1],
         critical_difference=distance,
@@ -131,7 +132,7 @@ def friedman_p(blocks: npt.ArrayLike) -> float:
     chi_square = float(friedmanchisquare(*values).statistic)
     rest = count * (rows - 1) - chi_square
     statistic = (count - 1) * chi_square / rest if rest > 1e-9 else np.inf
-    least = float(factorial(rows)) ** (1 - count)
+    least: float = float(factorial(rows)) ** (1 - count)
     return max(float(f.sf(statistic, rows - 1, (rows - 1) * (count - 1))), least)
 
 
