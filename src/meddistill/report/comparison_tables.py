@@ -43,6 +43,7 @@ class ComparedRun:
         folder: its run folder; the page links to the report in it.
         seconds: training time, or None when unknown.
         parameters: parameters of the student, or None when unknown.
+        macs: multiply-adds of the student for one image, or None when unknown.
     """
 
     row: str
@@ -50,6 +51,7 @@ class ComparedRun:
     folder: Path
     seconds: float | None = None
     parameters: int | None = None
+    macs: int | None = None
 
 
 def against_baseline(comparison: Comparison) -> dict[tuple[str, str], ComparisonTest]:

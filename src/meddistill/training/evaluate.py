@@ -79,7 +79,7 @@ def _score(folder: RunFolder, recipe: Recipe, split: str) -> dict[str, Any]:
     """Score the student of a run, write its files and return the summary."""
     spec, student, device = chosen_student(folder, recipe)
     attacked = attacked_sets(recipe.attacks).get(split)
-    data, part = _cases_of(folder, recipe, split if attacked is None else attacked.config.of, spec)
+    data, part = cases_of(folder, recipe, split if attacked is None else attacked.config.of, spec)
     if attacked is not None:
         table, summary = score_disturbed(
             student,
@@ -138,8 +138,13 @@ def chosen_student(folder: RunFolder, recipe: Recipe) -> tuple[ModelSpec, nn.Mod
     return spec, student.to(device).eval(), device
 
 
-def _cases_of(folder: RunFolder, recipe: Recipe, split: str, spec: ModelSpec) -> tuple[TaskData, str]:
-    """The data that hold what is called `split` in `evaluate`, and the name of their split."""
+def cases_of(folder: RunFolder, recipe: Recipe, split: str, spec: ModelSpec) -> tuple[TaskData, str]:
+    """The data that hold what is called `split` in `evaluate`, and the name of their split.
+
+    Raises:
+        RunError: the run has no such split or test set, or its data were divided otherwise in training.
+        DataError: the data cannot be used.
+    """
     if split in recipe.tests:
         data = find_test(recipe, split, spec)
         check_same_test(folder, split, data)

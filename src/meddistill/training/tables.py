@@ -24,6 +24,7 @@ from meddistill.training.evaluate import read_recipe
 from meddistill.training.hardware import command_line
 from meddistill.training.run_folder import RunFolder, read_json
 from meddistill.training.study import PlannedRun, shared_sets
+from meddistill.training.study_details import study_details
 from meddistill.training.table_files import in_folder, write_table
 
 _SEED = re.compile(r"-s\d+$")
@@ -240,16 +241,16 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
     for run in runs:
         rows[run.row].append(run.folder)
     names = shared_sets([RunFolder(run.folder).scored_cases() for run in runs]) or ["test"]
-    comparisons = {
-        name: compare_tables(
-            {
-                row: [read_table(RunFolder(folder).scores(name)) for folder in folders]
-                for row, folders in rows.items()
-            },
-            baseline=recipe.study.baseline,
-            margin=recipe.study.margin,
-        )
+    tables = {
+        name: {
+            row: [read_table(RunFolder(folder).scores(name)) for folder in folders]
+            for row, folders in rows.items()
+        }
         for name in names
+    }
+    comparisons = {
+        name: compare_tables(found, baseline=recipe.study.baseline, margin=recipe.study.margin)
+        for name, found in tables.items()
     }
     for name, comparison in comparisons.items():
         suffix = "" if name == names[0] else f"-{name}"
@@ -263,6 +264,7 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
         name=names[0],
         others={name: comparisons[name] for name in names[1:]},
         runs=[_compared(run) for run in runs],
+        details=study_details(runs, comparisons[names[0]], tables[names[0]], names[0]),
         command=command_line(),
         config=recipe_to_yaml(recipe),
     )
@@ -271,10 +273,12 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
 
 def _compared(run: PlannedRun) -> ComparedRun:
     folder = RunFolder(run.folder)
+    model = read_json(folder.model)
     return ComparedRun(
         row=run.row,
         seed=run.seed,
         folder=run.folder,
-        seconds=float(folder.read_state().get("seconds", 0.0)),
-        parameters=int(read_json(folder.model)["parameters"]),
+        seconds=folder.read_state().get("seconds"),
+        parameters=model["parameters"],
+        macs=model.get("macs"),
     )
