@@ -68,7 +68,9 @@ def other_splits(runs):
 
 def test_answers_about_whole_images_are_told_in_a_table():
     tables = {"alone": [answers(30)], "kd": [answers(30, skill=3.0, seed=0)], "pcd": [answers(30, skill=0.5)]}
-    found = study_details([], compare_tables(tables, baseline="alone"), tables, "test")
+    found = study_details(
+        [], compare_tables(tables, baseline="alone", metrics=["auroc", "accuracy", "brier"]), tables, "test"
+    )
     assert found.disputes.metric == "brier"
     assert [column.label for column in found.disputes.table.columns] == [
         "Case",
