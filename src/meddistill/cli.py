@@ -245,7 +245,14 @@ def compare(
             "metric; 0.01 is one Dice point."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the table as CSV.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Also write the table: a file by its ending (.csv, .md, .tex), or all three into a folder.",
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Also write everything found as JSON.")] = None,
 ) -> None:
     """Compare runs case by case: means with confidence intervals, paired tests with Holm correction.
@@ -254,16 +261,18 @@ def compare(
 
     Example: `meddistill compare runs/iid-s0 runs/kd-s0 runs/pcd-s0`
     """
-    from meddistill.files import write_json, write_text
+    from meddistill.files import write_json
+    from meddistill.training.table_files import table_files, write_table
     from meddistill.training.tables import compare_folders
 
+    files = [] if out is None else table_files(out)
     comparison = compare_folders(runs, split=split, margin=margin)
     print(comparison.to_markdown())
     if json is not None:
         write_json(json, comparison.to_dict())
-    if out is not None:
-        write_text(out, comparison.to_csv())
-        print(f"table: {out}")
+    for file in files:
+        write_table(comparison, file)
+        print(f"table: {file}")
 
 
 @app.command(context_settings=TAKES_KEYS)

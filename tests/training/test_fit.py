@@ -71,6 +71,7 @@ def test_a_paced_run_records_pace_teacher_and_calibration(tmp_path, teacher_run)
     checkpoint = torch.load(run.checkpoint, weights_only=True)
     assert all(name.startswith("student.") for name in checkpoint["state_dict"])
     assert read_json(run.model)["teacher_parameters"] > read_json(run.model)["parameters"]
+    assert read_json(run.model)["macs"] > read_json(run.model)["parameters"]
     assert read_json(run.model)["self_distillation"] is False
     assert read_json(run.teacher_check)["split"] == "selection"
 

@@ -154,6 +154,12 @@ class Comparison:
 
         return comparison_markdown(self)
 
+    def to_latex(self) -> str:
+        """Two LaTeX tables, the scores and the tests, for a document that uses the package booktabs."""
+        from meddistill.evaluation.comparison_latex import comparison_latex
+
+        return comparison_latex(self)
+
     def to_csv(self) -> str:
         """One CSV line per row and metric, with its test against the baseline where there is one."""
         tests = {(test.row, test.metric): test for test in self.tests if test.against == self.baseline}

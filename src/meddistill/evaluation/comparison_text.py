@@ -1,14 +1,15 @@
-"""A comparison as Markdown."""
+"""A comparison as text: the cells of its tables, and these as Markdown."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from meddistill.evaluation.cautions import cautions
 from meddistill.evaluation.class_metrics import CLASS_METRICS, ClassMetric
 from meddistill.evaluation.metrics import METRICS, Metric, metric
+from meddistill.evaluation.stars import legend, stars
 
 if TYPE_CHECKING:
     from meddistill.evaluation.compare import Comparison, ComparisonRow, ComparisonTest
@@ -21,6 +22,9 @@ _METHODS = {
     "bootstrap": "Bootstrap test over groups of cases, both rows on the same samples, Holm-corrected within "
     "each metric; the effect, for scores of single images, is the matched-pairs rank-biserial correlation.",
 }
+Cells = tuple[list[str], list[list[str]]]
+"""The header and the lines of a table."""
+
 _SEEDS = (
     "The interval over seeds also counts what other trainings would give; where that of a difference holds "
     "0, the difference is shown for these seeds only."
@@ -30,28 +34,42 @@ _DISTANCES = ("hd95", "hd95_detected", "asd")
 
 def comparison_markdown(comparison: Comparison) -> str:
     """The scores of every row and the paired tests, as two Markdown tables with a line that explains them."""
-    cells = {(row.row, row.metric): row for row in comparison.rows}
-    names = list(dict.fromkeys(row.row for row in comparison.rows))
-    seeds = {row.row: row.seeds for row in comparison.rows}
-    scores = _table(
-        ["row", "seeds", *(_title(name, comparison.unit) for name in comparison.metrics)],
-        (
-            [name, str(seeds[name]), *(_score(cells[name, column]) for column in comparison.metrics)]
-            for name in names
-        ),
-    )
-    lines = [
-        *scores,
-        "",
-        "Mean of the runs' means [95 % CI by group of cases] ± standard deviation over seeds.",
-    ]
+    lines = [*_table(*score_cells(comparison)), "", *score_notes(comparison)]
     if comparison.tests:
-        lines += ["", *_tests(comparison)]
+        lines += ["", *_table(*paired_cells(comparison)), "", *paired_notes(comparison)]
     if comparison.margins:
         lines += ["", *map(_margin, comparison.margins)]
     if found := cautions(comparison):
         lines += ["", *found]
     return "\n".join(lines) + "\n"
+
+
+def score_cells(comparison: Comparison) -> Cells:
+    """The header and a line for each row: its mean, stars and interval in every metric."""
+    cells = {(row.row, row.metric): row for row in comparison.rows}
+    names = list(dict.fromkeys(row.row for row in comparison.rows))
+    seeds = {row.row: row.seeds for row in comparison.rows}
+    marks = {
+        (test.row, test.metric): stars(test.p_mean_holm)
+        for test in comparison.tests
+        if test.against == comparison.baseline
+    }
+    header = ["row", "seeds", *(_title(name, comparison.unit) for name in comparison.metrics)]
+    lines = [
+        [
+            name,
+            str(seeds[name]),
+            *(_score(cells[name, column], marks.get((name, column), "")) for column in comparison.metrics),
+        ]
+        for name in names
+    ]
+    return header, lines
+
+
+def score_notes(comparison: Comparison) -> list[str]:
+    """What the cells of `score_cells` hold, and what their stars mean."""
+    explained = "Mean of the runs' means [95 % CI by group of cases] ± standard deviation over seeds."
+    return [explained, *filter(None, [legend(comparison)])]
 
 
 def described(name: str) -> Metric | ClassMetric:
@@ -67,9 +85,9 @@ def described(name: str) -> Metric | ClassMetric:
     return CLASS_METRICS[name] if name in CLASS_METRICS and name not in METRICS else metric(name)
 
 
-def _tests(comparison: Comparison) -> list[str]:
-    several = any(math.isfinite(test.seeds_low) for test in comparison.tests)
-    by_case = comparison.method == "wilcoxon"
+def paired_cells(comparison: Comparison) -> Cells:
+    """The header and a line for each paired test."""
+    several, by_case = _over_seeds(comparison), comparison.method == "wilcoxon"
     header = [
         "metric",
         "row - against",
@@ -82,9 +100,16 @@ def _tests(comparison: Comparison) -> list[str]:
         "pairs",
         "better",
     ]
-    rows = (_test(test, comparison.unit, several, by_case) for test in comparison.tests)
-    explained = [_METHODS[comparison.method], *([_SEEDS] if several else [])]
-    return [*_table(header, rows), "", *explained]
+    return header, [_test(test, comparison.unit, several, by_case) for test in comparison.tests]
+
+
+def paired_notes(comparison: Comparison) -> list[str]:
+    """How the tests were made, and how their intervals over seeds are to be read."""
+    return [_METHODS[comparison.method], *([_SEEDS] if _over_seeds(comparison) else [])]
+
+
+def _over_seeds(comparison: Comparison) -> bool:
+    return any(math.isfinite(test.seeds_low) for test in comparison.tests)
 
 
 def _test(test: ComparisonTest, unit: str, several: bool, by_case: bool) -> list[str]:
@@ -116,9 +141,9 @@ def _verdict(test: ComparisonTest) -> str:
     return f"{better}, these seeds" if test.these_seeds_only else better
 
 
-def _score(row: ComparisonRow) -> str:
+def _score(row: ComparisonRow, marks: str) -> str:
     digits = _digits(row.metric)
-    text = f"{_number(row.mean, digits)} {_interval(row.low, row.high, digits)}"
+    text = f"{_number(row.mean, digits)}{marks} {_interval(row.low, row.high, digits)}"
     return text if math.isnan(row.seed_sd) else f"{text} ± {row.seed_sd:.{digits}f}"
 
 
@@ -144,6 +169,6 @@ def _p(value: float) -> str:
     return "-" if math.isnan(value) else "<0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [header, ["---"] * len(header), *rows]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

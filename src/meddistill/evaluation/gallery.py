@@ -103,8 +103,28 @@ def make_gallery(
     """
     position = {case: index for index, case in enumerate(dict.fromkeys(table["case"].tolist()))}
     return gallery_of(
-        table, lambda case: _picture(network, teacher, _find(dataset, case, position[case])), count=count
+        table, lambda case: picture_of(network, dataset, case, position[case], teacher=teacher), count=count
     )
+
+
+def picture_of(
+    network: Network, dataset: Items, case: str, position: int = 0, *, teacher: Network | None = None
+) -> Picture:
+    """The maps of one case, predicted anew; see `drawn`.
+
+    Args:
+        network: the student, images (1, C, *S) to logits (1, K, *S).
+        dataset: where to find the case.
+        case: its id.
+        position: where to look for it first.
+        teacher: the same as `network` for the teacher, or None.
+
+    Raises:
+        DataError: the case is not in the data set.
+    """
+    batch = _find(dataset, case, position)
+    taught = None if teacher is None else _logits(teacher, batch)
+    return drawn(batch["image"][0], batch["label"][0], _logits(network, batch), taught)
 
 
 def gallery_of(table: ScoreTable, picture: Callable[[str], Picture], *, count: int = 3) -> Gallery:
@@ -151,11 +171,6 @@ def _find(dataset: Items, case: str, guess: int) -> Batch:
         if index < len(dataset) and (item := dataset[index])["case_id"] == [case]:
             return item
     raise DataError(f"case {case} of the score table is not in the data set")
-
-
-def _picture(network: Network, teacher: Network | None, batch: Batch) -> Picture:
-    taught = None if teacher is None else _logits(teacher, batch)
-    return drawn(batch["image"][0], batch["label"][0], _logits(network, batch), taught)
 
 
 def drawn(image: Tensor, label: Tensor, logits: Tensor, taught: Tensor | None = None) -> Picture:

@@ -9,6 +9,7 @@ from meddistill.models.dual_decoder import DualDecoder, DualLogits, dual_decoder
 from meddistill.models.factory import count_parameters, create_model, same_architecture
 from meddistill.models.features import FeatureTap
 from meddistill.models.freezing import count_trained, freeze, hold_frozen
+from meddistill.models.macs import count_macs
 from meddistill.models.names import list_models
 from meddistill.models.pcd_unet import PCDUNet
 from meddistill.models.sdunet import PlainUNet, SDUNet
@@ -30,6 +31,7 @@ __all__ = [
     "Twin",
     "branch_of",
     "branches_of",
+    "count_macs",
     "count_parameters",
     "count_trained",
     "create_model",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from meddistill.evaluation.cautions import cautions
 from meddistill.files import write_text
@@ -17,6 +17,8 @@ from meddistill.report.comparison_tables import (
     score_table,
     tests_table,
 )
+from meddistill.report.cost_parts import cost_parts
+from meddistill.report.details import Details
 from meddistill.report.forest import Estimate, forest
 from meddistill.report.numbers import (
     metric,
@@ -24,8 +26,12 @@ from meddistill.report.numbers import (
     set_words,
     signed,
 )
+from meddistill.report.rank_parts import rank_parts
 from meddistill.report.reading import to_number
+from meddistill.report.reproduction import reproduction
+from meddistill.report.subgroup_parts import subgroup_parts
 from meddistill.report.svg import Picture
+from meddistill.report.table_files import with_existing, with_files
 from meddistill.report.tables import Table
 from meddistill.report.templates import render
 
@@ -42,10 +48,14 @@ def write_comparison(
     name: str = "test",
     others: Mapping[str, Comparison] | None = None,
     runs: Sequence[ComparedRun] = (),
+    details: Details | None = None,
     command: str = "",
     config: str = "",
 ) -> Path:
     """Write the page of a comparison: one file that loads nothing, with relative links to the runs' reports.
+
+    Its further tables (ranks, costs, subgroups, disputed cases, runs) are written beside it as CSV and LaTeX.
+    Where `table.csv`, `table.tex` and `table.md` lie there, the page links to them, too.
 
     Args:
         title: heading of the page.
@@ -53,7 +63,8 @@ def write_comparison(
         output: the HTML file; it is replaced in one step.
         name: of the set that it was made on, `test` for the test split.
         others: further comparisons of the same rows, by the name of the test set.
-        runs: the runs behind the rows, for the cost columns and the links.
+        runs: the runs behind the rows, for what they cost, the links, and what it takes to make them again.
+        details: what else is known of the rows: ranks, subgroups, disputed cases.
         command: the command that makes this page again.
         config: the recipe of the study, as YAML.
 
@@ -72,18 +83,44 @@ def write_comparison(
         >>> "0.780" in page.read_text(encoding="utf-8")
         True
     """
-    first = _on_set(name, comparison, runs)
+    folder = output.parent
     page = render(
         "comparison.html",
         title=title,
-        first=first,
-        others=[_on_set(other, found, runs, set_words(other)) for other, found in (others or {}).items()],
-        runs=runs_table(runs, output.parent),
+        first=_on_set(name, comparison, runs, folder),
+        others=[
+            _on_set(other, found, runs, folder, set_words(other)) for other, found in (others or {}).items()
+        ],
+        **_parts(comparison, runs, details or Details(), folder),
+        again=reproduction(runs),
         command=command,
         config=config,
     )
     write_text(output, page)
     return output
+
+
+def _parts(
+    comparison: Comparison, runs: Sequence[ComparedRun], details: Details, folder: Path
+) -> dict[str, Any]:
+    """The parts of the page beyond scores and tests, their tables written into `folder`; None where empty."""
+    ranks, costs = rank_parts(details.ranks), cost_parts(comparison, runs)
+    groups = subgroup_parts(details.subgroups, details.subgroup_metric, comparison.unit)
+    table = runs_table(runs, folder)
+    return {
+        "ranks": ranks and replace(ranks, table=with_files(ranks.table, folder, "ranks")),
+        "costs": costs and replace(costs, table=with_files(costs.table, folder, "costs")),
+        "disputes": details.disputes
+        and replace(details.disputes, table=with_files(details.disputes.table, folder, "disputes")),
+        "subgroups": groups
+        and replace(
+            groups,
+            tables={
+                kind: with_files(one, folder, f"subgroups-{kind}") for kind, one in groups.tables.items()
+            },
+        ),
+        "runs": table and with_files(table, folder, "runs"),
+    }
 
 
 @dataclass(frozen=True)
@@ -106,14 +143,17 @@ class SetSection:
     cautions: tuple[str, ...]
 
 
-def _on_set(name: str, comparison: Comparison, runs: Sequence[ComparedRun], where: str = "") -> SetSection:
-    """Its section; `where` goes into the titles of the pictures."""
+def _on_set(
+    name: str, comparison: Comparison, runs: Sequence[ComparedRun], folder: Path, where: str = ""
+) -> SetSection:
+    """Its section; `where`, which the first set lacks, goes into the titles of the pictures."""
+    stem = f"table-{name}" if where else "table"
     return SetSection(
         name=name,
         words=set_words(name),
         baseline=comparison.baseline,
         sentences=tuple(_sentences(comparison)),
-        table=score_table(comparison, runs),
+        table=with_existing(score_table(comparison, runs), folder, stem),
         tests=tests_table(comparison),
         pictures=tuple(_pictures(comparison, where)),
         bootstrap=comparison.method == "bootstrap",

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from meddistill.evaluation.stars import stars
 from meddistill.report.numbers import (
     ABSENT,
     duration,
@@ -29,7 +30,6 @@ from meddistill.training.run_folder import RunFolder
 if TYPE_CHECKING:
     from meddistill.evaluation.compare import Comparison, ComparisonRow, ComparisonTest
 
-_STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 _WILCOXON = "Wilcoxon signed-rank test, adjusted for all tests of this metric"
 
 
@@ -43,6 +43,7 @@ class ComparedRun:
         folder: its run folder; the page links to the report in it.
         seconds: training time, or None when unknown.
         parameters: parameters of the student, or None when unknown.
+        macs: multiply-adds of the student for one image, or None when unknown.
     """
 
     row: str
@@ -50,6 +51,7 @@ class ComparedRun:
     folder: Path
     seconds: float | None = None
     parameters: int | None = None
+    macs: int | None = None
 
 
 def against_baseline(comparison: Comparison) -> dict[tuple[str, str], ComparisonTest]:
@@ -120,16 +122,6 @@ def runs_table(runs: Sequence[ComparedRun], base: Path) -> Table | None:
         Column("Report"),
     )
     return Table("Runs", columns, tuple(_run_cells(run, base) for run in runs))
-
-
-def stars(p_holm: float) -> str:
-    """One star under 0.05, two under 0.01, three under 0.001; nothing for NaN.
-
-    Example:
-        >>> stars(0.2), stars(0.03), stars(0.0005), stars(float("nan"))
-        ('', '*', '***', '')
-    """
-    return next((mark for limit, mark in _STARS if p_holm < limit), "")
 
 
 def _row_names(comparison: Comparison) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,20 +157,34 @@ def _case_view(gallery: Gallery, position: int, class_names: Sequence[str], key:
         maps["teacher"] = gallery.teachers[position]
     maps["student"] = gallery.students[position]
     case = gallery.cases[position]
-    colouring = ' class="by-class"' if _many_classes(gallery) else ""
-    panels = [_image_panel(gallery.images[position], maps, case, key, colouring)]
-    panels += [_contour_panel(who, maps, case, key, class_names) for who in maps]
+    by_class = _many_classes(gallery)
+    panels = [image_panel(gallery.images[position], maps, case, key, by_class=by_class)]
+    panels += [contour_panel(who, maps, case, key, class_names) for who in maps]
     if gallery.uncertainty is not None:
         panels.append(_uncertainty_panel(gallery.uncertainty[position], case, key))
     return CaseView(case, gallery.kinds[position], float(gallery.dice[position]), tuple(panels))
 
 
-def _image_panel(
-    image: npt.NDArray[np.uint8], maps: dict[str, npt.NDArray[Any]], case: str, key: str, colouring: str
+def image_panel(
+    image: npt.NDArray[np.uint8],
+    maps: Mapping[str, npt.NDArray[Any]],
+    case: str,
+    key: str,
+    *,
+    by_class: bool = False,
 ) -> Panel:
-    """The plain image; it also defines the image and the contours that the other panels use."""
+    """The plain image; it also defines the image and the contours that the other panels of the case use.
+
+    Args:
+        image: (C, H, W).
+        maps: label maps (H, W) by a name that is fit for an id; `truth` is one of them.
+        case: id of the case.
+        key: begins the ids of this case.
+        by_class: colour contours by class, and not by whose they are.
+    """
     pixels = np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image[0]
     height, width = pixels.shape[:2]
+    colouring = ' class="by-class"' if by_class else ""
     paths = "".join(f'<g id="{key}-{who}"{colouring}>{_class_paths(part)}</g>' for who, part in maps.items())
     picture = f'<image id="{key}-image" href="{png_address(pixels)}" width="{width}" height="{height}"/>'
     alt = f"Image of case {case}."
@@ -185,17 +199,38 @@ def _class_paths(label_map: npt.NDArray[Any]) -> str:
     )
 
 
-def _contour_panel(
-    who: str, maps: dict[str, npt.NDArray[Any]], case: str, key: str, class_names: Sequence[str]
+def contour_panel(
+    who: str,
+    maps: Mapping[str, npt.NDArray[Any]],
+    case: str,
+    key: str,
+    class_names: Sequence[str],
+    *,
+    title: str = "",
+    style: str = "",
 ) -> Panel:
+    """The image with the contours of the truth and of the map `who`.
+
+    Args:
+        who: a name among `maps`.
+        maps: those that `image_panel` got.
+        case: id of the case.
+        key: begins the ids of this case.
+        class_names: names of the label values, for the words.
+        title: what to call the map; `who` by default.
+        style: CSS class of its line; `who` by default.
+    """
+    title = title or who.capitalize()
     empty = not (maps[who] > 0).any()
     layers = [_layer(key, "image")]
     for name in dict.fromkeys(("truth", who)):
-        layers += [_layer(key, name, "halo"), _layer(key, name, "line", name)]
+        layers += [
+            _layer(key, name, "halo"),
+            _layer(key, name, "line", (style or who) if name == who else name),
+        ]
     words = "marks nothing" if empty else f"marks {_areas(maps[who], class_names)}"
-    alt = f"{who.capitalize()} of case {case} {words}."
-    title = f"{who.capitalize()}{' (empty)' if empty else ''}"
-    return Panel(title, alt, _svg(maps[who].shape, alt, "".join(layers)))
+    alt = f"{title} of case {case} {words}."
+    return Panel(f"{title}{' (empty)' if empty else ''}", alt, _svg(maps[who].shape, alt, "".join(layers)))
 
 
 def _uncertainty_panel(uncertainty: npt.NDArray[np.uint8], case: str, key: str) -> Panel:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from meddistill.report.numbers import METRICS, compact, metric, metric_label, number, score
 from meddistill.report.reading import History, to_number
@@ -16,6 +18,9 @@ STATES = {
     "false_alarm": "false alarm",
 }
 """Words for the states of a case; `both_empty` means that neither truth nor prediction marks anything."""
+KINDS = {".csv": "CSV", ".tex": "LaTeX", ".md": "Markdown"}
+"""What the files of a table are, by their ending."""
+
 _PLAIN = {"None": "not set", "True": "yes", "False": "no"}
 
 
@@ -51,11 +56,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption, its columns and its rows; the first cell of a row is its heading."""
+    """A table with a caption, its columns and its rows; the first cell of a row is its heading.
+
+    `files` names files beside the page that hold the same table.
+    """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    files: tuple[str, ...] = ()
+
+    @property
+    def links(self) -> list[tuple[str, str]]:
+        """What kind each file is of, and the address it has from the page."""
+        return [(KINDS[Path(name).suffix], quote(name)) for name in self.files]
 
 
 def case_table(scores: Sequence[Mapping[str, str]]) -> Table | None:

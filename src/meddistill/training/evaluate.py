@@ -152,6 +152,7 @@ def cases_of(folder: RunFolder, recipe: Recipe, split: str, spec: ModelSpec) -> 
 
     Raises:
         RunError: an unknown split, one without cases or labels, or data that were divided otherwise.
+        DataError: the data cannot be used.
     """
     if split in recipe.tests:
         data = find_test(recipe, split, spec)

@@ -14,7 +14,7 @@ import lightning as L
 from meddistill.config import Recipe, TrainingConfig, recipe_to_yaml
 from meddistill.errors import RunError
 from meddistill.files import write_json, write_text
-from meddistill.models import count_parameters, same_architecture
+from meddistill.models import count_macs, count_parameters, same_architecture
 from meddistill.training.assembly import Assembly, assemble
 from meddistill.training.attacks import check_attacked, describe_attacks
 from meddistill.training.averaging import Averaging
@@ -147,6 +147,7 @@ def _begin(
         "interpolation": task.recipe.data.interpolation,
         "channels": task.spec.in_channels,
         "parameters": count_parameters(student),
+        "macs": count_macs(student, (task.spec.in_channels, *task.spec.size)),
         **describe_reading(data),
         **({} if task.start is None else {"start": task.start.to_json()}),
     }

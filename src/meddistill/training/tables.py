@@ -17,13 +17,15 @@ from meddistill.evaluation import AnswerTable, Comparison, ScoreTable, compare_a
 from meddistill.evaluation.answer_comparison import ANSWER_METRICS
 from meddistill.evaluation.answers import is_answer_table
 from meddistill.evaluation.margin import check_margin
-from meddistill.files import write_json, write_text
+from meddistill.files import write_json
 from meddistill.report import ComparedRun, write_comparison
 from meddistill.training.attacks import check_same_attacks
 from meddistill.training.evaluate import read_recipe
 from meddistill.training.hardware import command_line
 from meddistill.training.run_folder import RunFolder, read_json
 from meddistill.training.study import PlannedRun, shared_sets
+from meddistill.training.study_details import study_details
+from meddistill.training.table_files import in_folder, write_table
 
 _SEED = re.compile(r"-s\d+$")
 
@@ -225,7 +227,7 @@ def _first_shared(folders: Sequence[Path]) -> str:
 def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[dict[str, Comparison], Path]:
     """Compare all rows of a study on every set that they are all scored on.
 
-    The first set (the test split, where all rows have the same one) fills `table.md`, `table.csv` and
+    The first set (the test split, where all rows have the same one) fills `table.md`, `.csv` and `.tex` and
     `comparison.json`, each further one `table-NAME.md` and so on; `report.html` shows all.
 
     Returns:
@@ -239,21 +241,21 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
     for run in runs:
         rows[run.row].append(run.folder)
     names = shared_sets([RunFolder(run.folder).scored_cases() for run in runs]) or ["test"]
-    comparisons = {
-        name: compare_tables(
-            {
-                row: [read_table(RunFolder(folder).scores(name)) for folder in folders]
-                for row, folders in rows.items()
-            },
-            baseline=recipe.study.baseline,
-            margin=recipe.study.margin,
-        )
+    tables = {
+        name: {
+            row: [read_table(RunFolder(folder).scores(name)) for folder in folders]
+            for row, folders in rows.items()
+        }
         for name in names
+    }
+    comparisons = {
+        name: compare_tables(found, baseline=recipe.study.baseline, margin=recipe.study.margin)
+        for name, found in tables.items()
     }
     for name, comparison in comparisons.items():
         suffix = "" if name == names[0] else f"-{name}"
-        write_text(out / f"table{suffix}.md", comparison.to_markdown())
-        write_text(out / f"table{suffix}.csv", comparison.to_csv())
+        for file in in_folder(out, f"table{suffix}"):
+            write_table(comparison, file)
         write_json(out / f"comparison{suffix}.json", comparison.to_dict())
     page = write_comparison(
         recipe.name,
@@ -262,6 +264,7 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
         name=names[0],
         others={name: comparisons[name] for name in names[1:]},
         runs=[_compared(run) for run in runs],
+        details=study_details(runs, comparisons[names[0]], tables[names[0]], names[0]),
         command=command_line(),
         config=recipe_to_yaml(recipe),
     )
@@ -270,10 +273,12 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
 
 def _compared(run: PlannedRun) -> ComparedRun:
     folder = RunFolder(run.folder)
+    model = read_json(folder.model)
     return ComparedRun(
         row=run.row,
         seed=run.seed,
         folder=run.folder,
-        seconds=float(folder.read_state().get("seconds", 0.0)),
-        parameters=int(read_json(folder.model)["parameters"]),
+        seconds=folder.read_state().get("seconds"),
+        parameters=model["parameters"],
+        macs=model.get("macs"),
     )
