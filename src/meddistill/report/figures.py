@@ -176,8 +176,8 @@ def risk_curves(curves: Mapping[str, Points], label: str) -> Picture | None:
     with drawing(2.9) as canvas:
         axes = canvas.axes(xlabel="share that is kept, the most certain first", ylabel=label, xlim=(0, 1.02))
         _draw_lines(axes, lines)
-        axes.set_ylim(*_room([y for points in lines.values() for _, y in points]))
-        _legend(canvas.figure, axes)
+        axes.set_ylim(*room_for([y for points in lines.values() for _, y in points]))
+        draw_legend(canvas.figure, axes)
     ends = [f"{name} from {number(pts[0][1])} to {number(pts[-1][1])}" for name, pts in lines.items()]
     return canvas.picture("Risk and coverage", f"{label} by the share that is kept: {'; '.join(ends)}.")
 
