@@ -152,6 +152,13 @@ def test_maps_that_cannot_be_compared_are_refused(prediction, label, classes, er
         dice_score(prediction, label, num_classes=classes)
 
 
+def test_smoothing_keeps_double_precision():
+    prediction, label = torch.zeros(1, 256, 256, dtype=torch.long), torch.ones(1, 256, 256, dtype=torch.long)
+    prediction[:, :100] = 1
+    dice = dice_score(prediction, label, num_classes=2, smooth=1e-4).item()
+    assert dice == pytest.approx((2 * 25600 + 1e-4) / (25600 + 65536 + 1e-4), rel=1e-14)
+
+
 @pytest.mark.realdata
 def test_parity_with_the_released_pcd_code():
     root = Path(__file__).resolve().parents[2]

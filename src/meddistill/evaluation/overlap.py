@@ -298,7 +298,8 @@ def dice_from_counts(counts: OverlapCounts, both_empty: float = math.nan, smooth
         >>> dice_from_counts(OverlapCounts(*torch.tensor([[[2]], [[3]], [[2]]])))
         tensor([[0.8000]], dtype=torch.float64)
     """
-    return _ratio(2 * counts.both + smooth, counts.predicted + counts.labelled + smooth, counts, both_empty)
+    both, sizes = 2 * counts.both.double(), (counts.predicted + counts.labelled).double()
+    return _ratio(both + smooth, sizes + smooth, counts, both_empty)
 
 
 def iou_from_counts(counts: OverlapCounts, both_empty: float = math.nan) -> Tensor:
