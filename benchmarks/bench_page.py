@@ -7,11 +7,10 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
-from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
-from meddistill.training.hardware import describe
+from meddistill.training.hardware import describe, version_of
 
 
 def machine(script: str, *packages: str) -> dict[str, Any]:
@@ -19,7 +18,7 @@ def machine(script: str, *packages: str) -> dict[str, Any]:
     hardware = describe()
     hardware["command"] = shlex.join(["python", f"benchmarks/{script}", *sys.argv[1:]])
     for name in packages:
-        hardware["versions"][name] = metadata.version(name) if util.find_spec(name) else "not installed"
+        hardware["versions"][name] = version_of(name)
     return hardware
 
 

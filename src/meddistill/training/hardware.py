@@ -92,11 +92,17 @@ def describe() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {name: version_of(name) for name in _PACKAGES},
     }
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """The version of an installed package, or "not installed".
+
+    Example:
+        >>> version_of("no-such-package")
+        'not installed'
+    """
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
