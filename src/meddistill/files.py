@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,24 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` as indented JSON in one step; NaN and infinity become null."""
     write_text(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any] | Mapping[str, Any]]) -> str:
+    r"""A table as CSV, its lines ended by a line feed.
+
+    Args:
+        columns: names of the columns, the first line.
+        rows: the values of each further line, in the order of the columns or by their names.
+
+    Example:
+        >>> csv_text(["case", "dice"], [("a", 0.5), {"dice": 1, "case": 'b "c", d'}])
+        'case,dice\na,0.5\n"b ""c"", d",1\n'
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([row[name] for name in columns] if isinstance(row, Mapping) else row for row in rows)
+    return stream.getvalue()
 
 
 def _finite(value: Any) -> Any:

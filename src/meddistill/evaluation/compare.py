@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from meddistill.evaluation.metrics import CaseValues, Values, case_values, metri
 from meddistill.evaluation.seeds import over_seeds, seed_half_width
 from meddistill.evaluation.statistics import holm, paired_test
 from meddistill.evaluation.table import ScoreTable
+from meddistill.files import csv_text
 
 Run = ScoreTable | Path | str
 
@@ -175,14 +174,14 @@ class Comparison:
             "p_sign_flip": "p_sign_flip",
             "p_sign_flip_holm": "p_sign_flip_holm",
         }
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([*ComparisonRow.__dataclass_fields__, *extra])
-        for row in self.rows:
-            test = tests.get((row.row, row.metric))
-            found = [getattr(test, name, "") for name in extra.values()]
-            writer.writerow([*asdict(row).values(), *found])
-        return stream.getvalue()
+        rows = [(row, tests.get((row.row, row.metric))) for row in self.rows]
+        return csv_text(
+            [*ComparisonRow.__dataclass_fields__, *extra],
+            (
+                [*asdict(row).values(), *(getattr(test, name, "") for name in extra.values())]
+                for row, test in rows
+            ),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain lists and numbers; write it with `meddistill.files.write_json`."""

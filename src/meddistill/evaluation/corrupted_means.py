@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
+from meddistill.files import csv_text
 
 CLEAN, EVERY = "clean", "all"
 
@@ -83,11 +83,7 @@ class Robustness:
 
     def to_csv(self) -> str:
         """A line for each mean; an empty severity is the mean over severities."""
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, list(CorruptedMean.__dataclass_fields__), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(mean) for mean in self.means)
-        return stream.getvalue()
+        return csv_text(list(CorruptedMean.__dataclass_fields__), map(asdict, self.means))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain lists and numbers; write it with `meddistill.files.write_json`."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from meddistill.errors import DataError
 from meddistill.exclusion.base import Rule
+from meddistill.files import csv_text
 
 
 @dataclass(frozen=True)
@@ -91,13 +90,11 @@ class Exclusion:
         """A table with one row for each case: whether it is kept, what removed it, what was measured."""
         columns = [column for count in self.counts for column in count.rule.columns]
         numbers = torch.cat([torch.empty(self.total, 0), *self.measured], dim=1).tolist()
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["case", "kept", "removed_by", *columns])
+        rows = []
         for case, row in zip(self.ids, numbers, strict=True):
             by = self.removed.get(case, "")
-            writer.writerow([case, "no" if by else "yes", by, *(f"{number:.6g}" for number in row)])
-        return text.getvalue()
+            rows.append([case, "no" if by else "yes", by, *(f"{number:.6g}" for number in row)])
+        return csv_text(["case", "kept", "removed_by", *columns], rows)
 
     def summary(self) -> str:
         """How many cases are kept, and a line for each rule."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from meddistill.evaluation.latex import latex_table
-from meddistill.files import write_text
+from meddistill.files import csv_text, write_text
 from meddistill.report.tables import Cell, Table
 
 
@@ -43,16 +41,13 @@ def table_csv(table: Table) -> str:
         <BLANKLINE>
     """
     noted = [any(row[place].note for row in table.rows) for place in range(len(table.columns))]
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(
-        _with_notes([(column.label, f"{column.label} (note)") for column in table.columns], noted)
+    numbers = [column.numeric for column in table.columns]
+    rows = (
+        [(_value(cell, number), _note(cell)) for cell, number in zip(row, numbers, strict=True)]
+        for row in table.rows
     )
-    for row in table.rows:
-        numbers = [column.numeric for column in table.columns]
-        cells = [(_value(cell, number), _note(cell)) for cell, number in zip(row, numbers, strict=True)]
-        writer.writerow(_with_notes(cells, noted))
-    return stream.getvalue()
+    names = [(column.label, f"{column.label} (note)") for column in table.columns]
+    return csv_text(_with_notes(names, noted), (_with_notes(cells, noted) for cells in rows))
 
 
 def table_latex(table: Table, label: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +20,7 @@ from meddistill.data.images import original_size
 from meddistill.data.sheet import Picture
 from meddistill.errors import ConfigError, DataError
 from meddistill.exclusion import Exclusion
-from meddistill.files import write_json, write_text
+from meddistill.files import csv_text, write_json, write_text
 from meddistill.progress import track
 from meddistill.training.data import TaskData
 from meddistill.training.member_storing import StoredMembers
@@ -140,11 +138,7 @@ def _save(values: Any, file: Path) -> None:
 
 
 def _table(rows: Sequence[dict[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["image", "label", "group", "split"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(["image", "label", "group", "split"], rows)
 
 
 def _source(folder: Path, data: TaskData) -> str:

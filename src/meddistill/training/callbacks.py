@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 import time
 from pathlib import Path
@@ -14,7 +12,7 @@ import torch
 
 from meddistill.config import TrainingConfig
 from meddistill.errors import RunError
-from meddistill.files import replacing, write_text
+from meddistill.files import csv_text, replacing, write_text
 from meddistill.models import ModelSpec, save_weights
 from meddistill.training.module import DistillationModule
 from meddistill.training.run_folder import RunFolder
@@ -134,12 +132,8 @@ class Recorder(L.Callback):
 def write_history(path: Path, rows: list[dict[str, float]]) -> None:
     """Write one CSV row per epoch; the columns are those of all rows in order of appearance."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _short(value) for name, value in row.items()})
-    write_text(path, text.getvalue())
+    lines = ([_short(row[name]) if name in row else "" for name in columns] for row in rows)
+    write_text(path, csv_text(columns, lines))
 
 
 def _short(value: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from meddistill.data.case import IGNORE_INDEX
 from meddistill.data.cleaning import check_cleanlab, draw_folds, wrong_labels
 from meddistill.errors import ConfigError, RunError
 from meddistill.evaluation import answer_images
-from meddistill.files import write_text
+from meddistill.files import csv_text, write_text
 from meddistill.training.assembly import assemble
 from meddistill.training.data import TaskData
 from meddistill.training.launcher import make_trainer, quiet
@@ -62,15 +61,13 @@ class Cleaning:
 
     def to_csv(self) -> str:
         """A line for each case that is left out: noted and suggested class, and how likely each is."""
-        text = io.StringIO()
-        lines = csv.writer(text, lineterminator="\n")
-        lines.writerow(["case", "given", "suggested", "p_given", "p_suggested"])
+        rows = []
         for index in np.flatnonzero(self.wrong):
             likely, noted = self.probabilities[index], self.noted[index]
             best = likely.argmax()
             names = (self.class_names[noted], self.class_names[best])
-            lines.writerow([self.cases[index], *names, f"{likely[noted]:.6f}", f"{likely[best]:.6f}"])
-        return text.getvalue()
+            rows.append([self.cases[index], *names, f"{likely[noted]:.6f}", f"{likely[best]:.6f}"])
+        return csv_text(["case", "given", "suggested", "p_given", "p_suggested"], rows)
 
 
 def check_clean(recipe: Recipe, data: TaskData) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,7 +12,7 @@ from meddistill.data.cache import CaseCache
 from meddistill.data.noise import count_changes
 from meddistill.data.task import answers_images, task_of
 from meddistill.evaluation.answer_gallery import in_words
-from meddistill.files import write_text
+from meddistill.files import csv_text, write_text
 from meddistill.training.data import TaskData
 from meddistill.training.run_folder import RunFolder
 
@@ -42,14 +40,13 @@ def write_noise(folder: RunFolder, data: TaskData) -> None:
     """
     if data.noise is None:
         return
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
     of_images = answers_images(data.source)
-    lines.writerow(["split", "case", *(("given", "true") if of_images else ("changed_share",))])
+    rows = []
     for split, cache in noisy_caches(data):
         known = _answers(cache) if of_images else ((f"{change.share:.6f}",) for change in cache.changes)
-        lines.writerows([split, case.id, *values] for case, values in zip(cache.cases, known, strict=True))
-    write_text(folder.label_noise, text.getvalue())
+        rows += [[split, case.id, *values] for case, values in zip(cache.cases, known, strict=True)]
+    columns = ("given", "true") if of_images else ("changed_share",)
+    write_text(folder.label_noise, csv_text(["split", "case", *columns], rows))
 
 
 def noise_table(data: TaskData) -> Table:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from meddistill.errors import ConfigError, unknown_name
 from meddistill.evaluation import AnswerTable, Comparison, ScoreTable
 from meddistill.evaluation.corrupted_means import CLEAN, Robustness
 from meddistill.evaluation.disturbance import Disturbance, fgsm_attack, pgd_attack
-from meddistill.files import write_json, write_text
+from meddistill.files import csv_text, write_json, write_text
 from meddistill.report.robustness import write_robustness
 from meddistill.training.attacks import check_attackable
 from meddistill.training.claim import check_writable
@@ -50,11 +48,7 @@ class Curves:
 
     def to_csv(self) -> str:
         """A line for each point."""
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, [*_POINT, "mean", "low", "high"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.points)
-        return stream.getvalue()
+        return csv_text([*_POINT, "mean", "low", "high"], self.points)
 
 
 def disturbances_of(kinds: Sequence[str], strengths: Sequence[float]) -> list[Disturbance]:

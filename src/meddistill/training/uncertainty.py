@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from meddistill.errors import ConfigError, RunError, unknown_name
 from meddistill.evaluation.examination import Examination
 from meddistill.evaluation.selective_summary import summarise_selective
 from meddistill.evaluation.uncertainty import BORDER
-from meddistill.files import write_json, write_text
+from meddistill.files import csv_text, write_json, write_text
 from meddistill.models import ModelSpec
 from meddistill.training.calibrating import calibrate_student, held_out_split
 from meddistill.training.data import TaskData
@@ -211,9 +209,5 @@ def _summaries(examination: Examination, *, seed: int) -> dict[str, Any]:
 
 
 def _csv(examination: Examination) -> str:
-    stream = io.StringIO()
     columns = ["case", "group", "stratum", "score", "wrong", *examination.measures]
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(examination.rows())
-    return stream.getvalue()
+    return csv_text(columns, examination.rows())
