@@ -12,7 +12,7 @@ import numpy.typing as npt
 from meddistill.evaluation.answers import AnswerTable
 from meddistill.evaluation.class_metrics import CLASS_METRICS, class_metric
 from meddistill.evaluation.measured import Measured
-from meddistill.evaluation.metrics import METRICS, case_values, metric, nanmean
+from meddistill.evaluation.metrics import METRICS, CaseValues, case_values, metric, nanmean
 from meddistill.evaluation.table import ScoreTable
 
 Floats = npt.NDArray[np.float64]
@@ -82,25 +82,31 @@ def case_scores(tables: Tables, name: str) -> CaseScores:
         >>> scores.means.round(2).tolist()
         [[0.3, 0.6], [0.5, 0.5]]
     """
-    found = {row: [_of(table, name) for table in seeds] for row, seeds in tables.items()}
-    cases, groups, _ = next(iter(found.values()))[0]
-    stacked = {row: np.stack([values for _, _, values in seeds]) for row, seeds in found.items()}
-    if isinstance(next(iter(tables.values()))[0], AnswerTable):
-        bounds = (0.0, 1.0) if name == "accuracy" else (0.0, np.inf)
-        return CaseScores(name, class_metric(name).higher_is_better, cases, groups, stacked, bounds)
-    known = metric(name)
-    return CaseScores(name, known.higher_is_better, cases, groups, stacked, known.bounds)
+    found = {row: [ordered_values(table, name) for table in seeds] for row, seeds in tables.items()}
+    first = next(iter(found.values()))[0]
+    stacked = {row: np.stack([one.values for one in seeds]) for row, seeds in found.items()}
+    of_images = isinstance(next(iter(tables.values()))[0], AnswerTable)
+    known = class_metric(name) if of_images else metric(name)
+    return CaseScores(name, known.higher_is_better, first.cases, first.groups, stacked, known.bounds)
 
 
-def _of(
-    table: ScoreTable | AnswerTable, name: str
-) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_], Floats]:
-    """Ids, groups and scores of the cases of one run, in the order of the ids."""
+def ordered_values(table: ScoreTable | AnswerTable, name: str) -> CaseValues:
+    """The scores of the cases of one run in the order of their ids, the same for every run.
+
+    Raises:
+        ConfigError: there is no such metric.
+
+    Example:
+        >>> names = np.array(["b", "a"])
+        >>> table = AnswerTable(names, names, names, np.array([0, 1]), np.eye(2)[[0, 0]], ("well", "sick"))
+        >>> ordered_values(table, "accuracy").values.tolist()
+        [0.0, 1.0]
+    """
     if isinstance(table, AnswerTable):
         ordered = table.by_case()
         cases = class_metric(name).cases
         assert cases is not None, f"single images have no {name}"
-        return ordered.cases, ordered.groups, cases(Measured(ordered))
+        return CaseValues(ordered.cases, ordered.groups, cases(Measured(ordered)))
     found = case_values(table, name)
     order = np.argsort(found.cases, kind="stable")
-    return found.cases[order], found.groups[order], found.values[order]
+    return CaseValues(found.cases[order], found.groups[order], found.values[order])

@@ -31,12 +31,14 @@ class ClassMetric:
         higher_is_better: its direction.
         of: its value for a weight of every image; NaN where it is undefined.
         cases: the value of every single image (N,), where it is a mean over them.
+        bounds: the lowest and highest value that it can have.
     """
 
     title: str
     higher_is_better: bool
     of: Callable[[Measured, Floats], float]
     cases: Callable[[Measured], Floats] | None = None
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 def class_metric(name: str) -> ClassMetric:
@@ -158,7 +160,7 @@ CLASS_METRICS: Mapping[str, ClassMetric] = {
         lambda measured, weights: float(nanmean(average_precision(measured, weights))),
     ),
     "ece": ClassMetric("ECE", False, Measured.calibration_error),
-    "nll": ClassMetric("NLL", False, _of_cases(lambda m: m.nll), lambda measured: measured.nll),
-    "brier": ClassMetric("Brier", False, _of_cases(lambda m: m.brier), lambda measured: measured.brier),
+    "nll": ClassMetric("NLL", False, _of_cases(lambda m: m.nll), lambda m: m.nll, (0.0, np.inf)),
+    "brier": ClassMetric("Brier", False, _of_cases(lambda m: m.brier), lambda m: m.brier, (0.0, 2.0)),
 }
 """Every score of a set of answers by name. `auroc` and `average_precision` are means over the classes."""

@@ -10,10 +10,11 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from meddistill.errors import RunError, unknown_name
+from meddistill.evaluation.case_scores import ordered_values
 from meddistill.evaluation.margin import MarginTest, margin_tests
 from meddistill.evaluation.mean_interval import GroupSums
-from meddistill.evaluation.metrics import CaseValues, Values, case_values, metric, nanmean
-from meddistill.evaluation.seeds import over_seeds, seed_half_width
+from meddistill.evaluation.metrics import CaseValues, Values, metric, nanmean
+from meddistill.evaluation.seeds import half_width_of, half_widths, over_seeds, seed_parts
 from meddistill.evaluation.statistics import holm, paired_test
 from meddistill.evaluation.table import ScoreTable
 from meddistill.files import csv_text
@@ -236,7 +237,7 @@ def compare_runs(
     options = {"seed": seed, "resamples": resamples}
     rows, tests = list[ComparisonRow](), list[ComparisonTest]()
     for name in metrics:
-        seeds = {row: [_by_case(table, name) for table in tables[row]] for row in runs}
+        seeds = {row: [ordered_values(table, name) for table in tables[row]] for row in runs}
         rows += [_row(row, name, seeds[row], options) for row in runs]
         tests += _tests(name, seeds, pairs_of(list(runs), baseline, pairs), options)
     return Comparison(baseline, tuple(metrics), unit, tuple(rows), tuple(tests))
@@ -277,13 +278,6 @@ def _check_same_cases(tables: Mapping[str, Sequence[ScoreTable]]) -> str:
     return str(first["unit"][0]) if len(first) else ""
 
 
-def _by_case(table: ScoreTable, name: str) -> CaseValues:
-    """The case values of a run in the order of the ids, the same for every run."""
-    found = case_values(table, name)
-    order = np.argsort(found.cases)
-    return CaseValues(found.cases[order], found.groups[order], found.values[order])
-
-
 def _stacked(seeds: Sequence[CaseValues]) -> Values:
     """Values as (seeds, cases)."""
     return np.stack([seed.values for seed in seeds])
@@ -300,7 +294,7 @@ def _row(row: str, name: str, seeds: Sequence[CaseValues], options: Mapping[str,
     low, high = data.interval(bounds=metric(name).bounds, **options)
     means = nanmean(values, axis=1)
     mean = float(nanmean(means))
-    seeds_low, seeds_high = over_seeds(mean, low, high, _half_width(data))
+    seeds_low, seeds_high = over_seeds(mean, low, high, half_width_of(data))
     return ComparisonRow(
         row=row,
         metric=name,
@@ -316,23 +310,10 @@ def _row(row: str, name: str, seeds: Sequence[CaseValues], options: Mapping[str,
     )
 
 
-def _half_width(data: GroupSums) -> float:
-    return seed_half_width(data.means, data.leave_one_out) if data.has_interval else np.nan
-
-
 def _differences(a: Sequence[CaseValues], b: Sequence[CaseValues]) -> Values:
     """A - b for each case, averaged over seeds; NaN where they are never both defined."""
-    first, second = _stacked(a), _stacked(b)
-    if len(a) == len(b):
-        return nanmean(first - second, axis=0)
-    return nanmean(first, axis=0) - nanmean(second, axis=0)
-
-
-def _half_widths(a: Sequence[CaseValues], b: Sequence[CaseValues]) -> list[float]:
-    """Of their difference over trainings: of the paired runs, or of each row where these cannot be paired."""
-    first, second = _stacked(a), _stacked(b)
-    parts = [first - second] if len(a) == len(b) else [first, second]
-    return [_half_width(GroupSums.of(part, a[0].groups)) for part in parts]
+    first, *others = (nanmean(part, axis=0) for part in seed_parts(_stacked(a), _stacked(b)))
+    return first - others[0] if others else first
 
 
 def pairs_of(rows: Sequence[str], baseline: str, pairs: str) -> list[tuple[str, str]]:
@@ -359,9 +340,8 @@ def _tests(
         groups = seeds[a][0].groups
         found = paired_test(differences, np.zeros_like(differences), groups=groups, **options)
         results.append(found)
-        ends.append(
-            over_seeds(found.mean_difference, found.low, found.high, *_half_widths(seeds[a], seeds[b]))
-        )
+        halves = half_widths(_stacked(seeds[a]), _stacked(seeds[b]), groups)
+        ends.append(over_seeds(found.mean_difference, found.low, found.high, *halves))
     adjusted = holm([result.p_value for result in results])
     flipped = holm([result.p_sign_flip for result in results])
     higher = metric(name).higher_is_better

@@ -17,12 +17,11 @@ import numpy.typing as npt
 
 from meddistill.errors import RunError
 from meddistill.evaluation.answers import AnswerTable
-from meddistill.evaluation.class_metrics import class_metric
+from meddistill.evaluation.case_scores import ordered_values
 from meddistill.evaluation.corrupted_means import CLEAN, EVERY, CorruptedMean, Robustness
 from meddistill.evaluation.mean_interval import GroupSums
-from meddistill.evaluation.measured import Measured
-from meddistill.evaluation.metrics import CaseValues, case_values, nanmean
-from meddistill.evaluation.seeds import over_seeds, seed_half_width
+from meddistill.evaluation.metrics import CaseValues, nanmean
+from meddistill.evaluation.seeds import half_width_of, half_widths, over_seeds, seed_parts
 from meddistill.evaluation.statistics import holm, paired_test
 from meddistill.evaluation.table import ScoreTable
 
@@ -53,14 +52,8 @@ class CaseScores:
 
 def headline(table: ScoreTable | AnswerTable) -> tuple[str, CaseValues]:
     """The name of the score of a table, and its value for each case in the order of the ids."""
-    if isinstance(table, ScoreTable):
-        name, found = "dice", case_values(table, "dice")
-    else:
-        name, of_cases = "accuracy", class_metric("accuracy").cases
-        assert of_cases is not None
-        found = CaseValues(table.cases, table.groups, of_cases(Measured(table)))
-    order = np.argsort(found.cases, kind="stable")
-    return name, CaseValues(found.cases[order], found.groups[order], found.values[order])
+    name = "dice" if isinstance(table, ScoreTable) else "accuracy"
+    return name, ordered_values(table, name)
 
 
 def linear_values(values: Floats) -> Floats:
@@ -146,7 +139,7 @@ def _alone(
     data = GroupSums.of(values, groups)
     low, high = data.interval(bounds=(0.0, 1.0), seed=seed)
     mean = float(nanmean(values))
-    seeds_low, seeds_high = over_seeds(mean, low, high, _half_width(data))
+    seeds_low, seeds_high = over_seeds(mean, low, high, half_width_of(data))
     return CorruptedMean(row, *place, mean, low, high, seeds_low, seeds_high)
 
 
@@ -154,12 +147,11 @@ def _compared(
     mean: CorruptedMean, values: Floats, baseline: Floats, groups: npt.NDArray[np.str_], seed: int
 ) -> CorruptedMean:
     """The mean with its difference from the baseline; rows of as many seeds are paired seed by seed."""
-    parts = [values - baseline] if len(values) == len(baseline) else [values, baseline]
-    differences = parts[0].mean(axis=0) - sum(part.mean(axis=0) for part in parts[1:])
+    first, *others = (part.mean(axis=0) for part in seed_parts(values, baseline))
+    differences = first - others[0] if others else first
     found = paired_test(differences, np.zeros_like(differences), groups=groups, seed=seed)
     ends = (found.mean_difference, found.low, found.high)
-    halves = [_half_width(GroupSums.of(part, groups)) for part in parts]
-    seeds_low, seeds_high = over_seeds(*ends, *halves)
+    seeds_low, seeds_high = over_seeds(*ends, *half_widths(values, baseline, groups))
     return replace(
         mean,
         difference=found.mean_difference,
@@ -169,10 +161,6 @@ def _compared(
         difference_seeds_high=seeds_high,
         p_value=found.p_sign_flip,
     )
-
-
-def _half_width(data: GroupSums) -> float:
-    return seed_half_width(data.means, data.leave_one_out) if data.has_interval else np.nan
 
 
 def _relative(means: Sequence[CorruptedMean], rows: Iterable[str]) -> dict[str, float]:

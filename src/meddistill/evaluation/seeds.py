@@ -13,6 +13,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from meddistill.evaluation.mean_interval import GroupSums
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -43,6 +45,29 @@ def seed_half_width(runs: Floats, leave_one_out: Floats | None = None, *, level:
         return np.nan
     variance = runs.var(ddof=1) - _variance_by_cases(leave_one_out)
     return float(t.ppf((1 + level) / 2, len(runs) - 1) * np.sqrt(max(variance, 0.0) / len(runs)))
+
+
+def half_width_of(data: GroupSums) -> float:
+    """`seed_half_width` of the runs that the sums are of; NaN where there are too few groups of cases."""
+    return seed_half_width(data.means, data.leave_one_out) if data.has_interval else np.nan
+
+
+def seed_parts(first: Floats, second: Floats) -> list[Floats]:
+    """What varies from training to training in the difference of two rows (S, N).
+
+    It is the difference of the paired runs, seed by seed, or each row where the seeds cannot be paired.
+
+    Example:
+        >>> one, two = np.zeros((1, 3)), np.ones((2, 3))
+        >>> len(seed_parts(two, two)), len(seed_parts(one, two))
+        (1, 2)
+    """
+    return [first - second] if len(first) == len(second) else [first, second]
+
+
+def half_widths(first: Floats, second: Floats, groups: npt.NDArray[np.str_]) -> list[float]:
+    """Half the width of the interval over trainings of each of the `seed_parts`; for `over_seeds`."""
+    return [half_width_of(GroupSums.of(part, groups)) for part in seed_parts(first, second)]
 
 
 def over_seeds(value: float, low: float, high: float, *half_widths: float) -> tuple[float, float]:

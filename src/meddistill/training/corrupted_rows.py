@@ -78,8 +78,8 @@ def _answered(name: str, measured: Measured, seed: int) -> dict[str, Any]:
     metric = class_metric(name)
     ends: tuple[float | None, float | None] = (None, None)
     if metric.cases is not None:
-        highest = 2.0 if name == "brier" else 1.0
-        ends = mean_ci(metric.cases(measured), groups=measured.table.groups, seed=seed, bounds=(0.0, highest))
+        groups = measured.table.groups
+        ends = mean_ci(metric.cases(measured), groups=groups, seed=seed, bounds=metric.bounds)
     mean = metric.of(measured, measured.ones)
     return {"mean": mean, "low": ends[0], "high": ends[1]}
 
