@@ -13,9 +13,13 @@ import torch
 from torch import Tensor
 
 from meddistill.data.case import IGNORE_INDEX
-from meddistill.errors import ConfigError
 from meddistill.evaluation.fine_histogram import FineHistogram
-from meddistill.evaluation.reliability import ReliabilityBins, check_shapes
+from meddistill.evaluation.reliability import (
+    ReliabilityBins,
+    check_num_bins,
+    check_shapes,
+    labelled_confidence,
+)
 
 
 def adaptive_error_of(confidences: FineHistogram, *, num_bins: int = 10) -> float:
@@ -36,8 +40,7 @@ def adaptive_error_of(confidences: FineHistogram, *, num_bins: int = 10) -> floa
         >>> round(adaptive_error_of(confidences, num_bins=2), 4)
         0.1
     """
-    if num_bins < 1:
-        raise ConfigError(f"num_bins is {num_bins!r}; give a whole number above 0, for example 10")
+    check_num_bins(num_bins)
     filled = confidences.counts > 0
     if not filled.any():
         return math.nan
@@ -64,18 +67,15 @@ def adaptive_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bin
 
     Raises:
         DataError: the shapes disagree, or a confidence is not in 0..1.
-        ConfigError: `num_bins` is below 1.
+        ConfigError: `num_bins` is not a whole number above 0.
 
     Example:
         >>> probabilities = torch.tensor([[0.25, 0.75], [0.75, 0.25]])
         >>> round(adaptive_calibration_error(probabilities, torch.tensor([1, 0])), 6)
         0.25
     """
-    check_shapes(probabilities, labels)
-    confidence, prediction = probabilities.detach().max(dim=1)
-    known = labels != IGNORE_INDEX
     confidences = FineHistogram()
-    confidences.update(confidence[known], prediction[known] == labels[known])
+    confidences.update(*labelled_confidence(probabilities, labels))
     return adaptive_error_of(confidences, num_bins=num_bins)
 
 

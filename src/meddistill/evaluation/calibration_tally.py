@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from meddistill.data.case import IGNORE_INDEX
 from meddistill.errors import DataError
 from meddistill.evaluation.calibration_error import ClasswiseBins, adaptive_error_of
 from meddistill.evaluation.fine_histogram import FineHistogram
 from meddistill.evaluation.proper_scores import pixel_scores
-from meddistill.evaluation.reliability import ReliabilityBins, check_shapes
+from meddistill.evaluation.reliability import ReliabilityBins, check_shapes, labelled_confidence
 
 MEASURES = ("ece", "adaptive_ece", "classwise_ece", "brier", "nll")
 """Keys of the measures in `CalibrationTally.to_json`; of each less is better."""
@@ -53,11 +52,9 @@ class CalibrationTally:
         self._sums += torch.stack([part.double().sum().cpu() for part in pixel_scores(logs, labels)])
         probabilities = logs.exp()
         self._classwise.update(probabilities, labels)
-        confidence, prediction = probabilities.max(dim=1)
-        known = labels != IGNORE_INDEX
-        confidence, correct = confidence[known], prediction[known] == labels[known]
-        self.bins.update_confidence(confidence, correct)
-        self._confidences.update(confidence, correct)
+        predictions = labelled_confidence(probabilities, labels)
+        self.bins.update_confidence(*predictions)
+        self._confidences.update(*predictions)
 
     @property
     def pixels(self) -> int:

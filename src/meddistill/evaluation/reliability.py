@@ -37,8 +37,7 @@ class ReliabilityBins:
     """
 
     def __init__(self, num_bins: int = 10) -> None:
-        if isinstance(num_bins, bool) or not isinstance(num_bins, int) or num_bins < 1:
-            raise ConfigError(f"num_bins is {num_bins!r}; give a whole number above 0, for example 10")
+        check_num_bins(num_bins)
         self.num_bins = num_bins
         self.counts = torch.zeros(num_bins, dtype=torch.int64)
         """(num_bins,) predictions per bin."""
@@ -57,11 +56,7 @@ class ReliabilityBins:
         Raises:
             DataError: the shapes disagree, or a confidence is not in 0..1.
         """
-        check_shapes(probabilities, labels)
-        confidence, prediction = probabilities.detach().max(dim=1)
-        labels = labels.to(prediction.device)
-        known = labels != IGNORE_INDEX
-        self.update_confidence(confidence[known], prediction[known] == labels[known])
+        self.update_confidence(*labelled_confidence(probabilities, labels))
 
     def update_confidence(self, confidence: Tensor, correct: Tensor) -> None:
         """Count predictions by their confidence (any shape, 0..1) and whether each was right (same shape).
@@ -175,6 +170,38 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bin
     bins = ReliabilityBins(num_bins)
     bins.update(probabilities, labels)
     return bins.ece()
+
+
+def labelled_confidence(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Confidence of each labelled prediction (N,), and whether it is right (N,).
+
+    Args:
+        probabilities: (B, K, *S); the confidence is the largest one, the prediction its class.
+        labels: (B, *S) integers; pixels of `IGNORE_INDEX` are left out.
+
+    Raises:
+        DataError: the shapes disagree.
+
+    Example:
+        >>> confidence, right = labelled_confidence(torch.tensor([[0.25, 0.75]]), torch.tensor([1]))
+        >>> confidence.tolist(), right.tolist()
+        ([0.75], [True])
+    """
+    check_shapes(probabilities, labels)
+    confidence, prediction = probabilities.detach().max(dim=1)
+    labels = labels.to(prediction.device)
+    known = labels != IGNORE_INDEX
+    return confidence[known], prediction[known] == labels[known]
+
+
+def check_num_bins(num_bins: int) -> None:
+    """Refuse what is no number of bins.
+
+    Raises:
+        ConfigError: it is not a whole number above 0.
+    """
+    if isinstance(num_bins, bool) or not isinstance(num_bins, int) or num_bins < 1:
+        raise ConfigError(f"num_bins is {num_bins!r}; give a whole number above 0, for example 10")
 
 
 def check_shapes(probabilities: Tensor, labels: Tensor) -> None:
