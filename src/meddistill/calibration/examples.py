@@ -51,7 +51,10 @@ class Kept:
         size = 0
         for example in self._examples():
             size += sum(part.nbytes for part in example)
-            held = [*held, example] if size <= self._most else []
+            if size <= self._most:
+                held.append(example)
+            else:
+                held.clear()
             yield example
         if size <= self._most:
             self._kept = held
