@@ -11,7 +11,7 @@ from meddistill.data.case import is_labelled
 from meddistill.errors import RunError
 from meddistill.training.claim import check_same_split
 from meddistill.training.data import TaskData
-from meddistill.training.evaluate import own_data, read_recipe
+from meddistill.training.evaluate import check_finished, own_data, read_recipe
 from meddistill.training.run_folder import RunFolder
 from meddistill.training.tables import row_of
 
@@ -52,8 +52,7 @@ def finished_runs(runs: Sequence[Path | str]) -> list[FinishedRun]:
 
 def _finished(folder: RunFolder, known: dict[tuple[str, int], TaskData]) -> FinishedRun:
     recipe = read_recipe(folder)
-    if not folder.finished:
-        raise RunError(f"{folder.root} is not finished; train it to its end first")
+    check_finished(folder)
     drawn = 0 if recipe.data.noise is None else recipe.seed  # the one thing that a seed changes here
     key = (recipe.data.model_dump_json(), drawn)
     if key not in known:

@@ -106,7 +106,8 @@ def robustness(
     check_writable(place)
     stages = None if corruptions is None else sweep(ready, corruptions, place)
     points: list[dict[str, Any]] = []
-    comparisons = _attack(ready, disturbances, place, points, rows := CorruptedRows())
+    rows = CorruptedRows()
+    comparisons = _attack(ready, disturbances, place, points, rows)
     found = None if stages is None else _corrupt(ready, stages, points, rows)
     curves = Curves(tuple(points), comparisons, found)
     _write(curves, place)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from meddistill.errors import RunError
 from meddistill.files import write_json
 from meddistill.training.finished_runs import FinishedRun
+from meddistill.training.hardware import version_of
 from meddistill.training.run_folder import read_json
 
 _VERSIONS = ("meddistill", "imagecorruptions-imaug")
@@ -53,16 +53,9 @@ def _settings(run: FinishedRun, seed: int) -> dict[str, Any]:
         "data": run.recipe.data.model_dump(mode="json"),
         "cases": _sha256(cases.encode()),
         "seed": seed,
-        "versions": {name: _version(name) for name in _VERSIONS},
+        "versions": {name: version_of(name) for name in _VERSIONS},
     }
 
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
