@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from meddistill.errors import RunError
 from meddistill.evaluation import compare_runs, mean_ci
-from meddistill.evaluation.corrupted import CaseScores, headline, linear_values, summarise_corruptions
+from meddistill.evaluation.corrupted import PointScores, headline, linear_values, summarise_corruptions
 from tests.evaluation.tables import table
 
 GROUPS = np.array(["a", "b", "c", "d"])
@@ -18,11 +18,11 @@ CLEAN = ("clean", 0)
 POINTS = [("fog", 1), ("fog", 3), ("snow", 1), ("snow", 3)]
 
 
-def row(offset: float, *, seeds: int = 1) -> CaseScores:
+def row(offset: float, *, seeds: int = 1) -> PointScores:
     """Scores that fall with severity, a little differently in each case and seed."""
     cases, runs = np.array([0.0, 0.04, 0.1, 0.02]), np.linspace(0, 0.06, seeds)[:, None]
     fall = {CLEAN: 0.0, ("fog", 1): 0.1, ("fog", 3): 0.3, ("snow", 1): 0.2, ("snow", 3): 0.5}
-    return CaseScores({point: 0.8 + offset - by - cases + runs for point, by in fall.items()}, GROUPS)
+    return PointScores({point: 0.8 + offset - by - cases + runs for point, by in fall.items()}, GROUPS)
 
 
 def test_means_are_taken_over_kinds_severities_and_cases():
@@ -54,7 +54,7 @@ def test_intervals_and_differences_are_those_of_the_tools_used_everywhere():
     values = {point: rng.random((2, 3, 12)) for point in [CLEAN, *POINTS]}
     groups = np.repeat(np.arange(6).astype(str), 2)
     a, b = (
-        CaseScores({point: scores[index] for point, scores in values.items()}, groups) for index in (0, 1)
+        PointScores({point: scores[index] for point, scores in values.items()}, groups) for index in (0, 1)
     )
     found = summarise_corruptions({"a": a, "b": b}, "dice")
     mean = found.of("b", "snow")
@@ -71,7 +71,7 @@ def test_one_kind_in_one_severity_is_compared_as_compare_runs_does():
     rows = {}
     for name, scores in tables.items():
         _, cases = headline(scores)
-        rows[name] = CaseScores({CLEAN: cases.values[None], ("fog", 2): cases.values[None]}, cases.groups)
+        rows[name] = PointScores({CLEAN: cases.values[None], ("fog", 2): cases.values[None]}, cases.groups)
     mean = summarise_corruptions(rows, "dice").of("b", "fog")
     compared = compare_runs(tables, baseline="a", metrics=["dice"])
     [test] = compared.tests
@@ -93,7 +93,7 @@ def test_linear_values_keep_the_mean_of_means(values):
 
 
 def test_rows_of_other_cases_are_refused():
-    other = CaseScores(row(0).values, GROUPS[::-1])
+    other = PointScores(row(0).values, GROUPS[::-1])
     with pytest.raises(RunError, match="scored on different cases"):
         summarise_corruptions({"a": row(0), "b": other}, "dice")
 

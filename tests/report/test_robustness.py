@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from meddistill.evaluation.corrupted import CaseScores, summarise_corruptions
+from meddistill.evaluation.corrupted import PointScores, summarise_corruptions
 from meddistill.report.robustness import write_robustness
 from tests.report.markup import check_accessible_and_alone
 
 GROUPS = np.array(["a", "b", "c", "d", "e"])
 
 
-def scores(offset: float, seeds: int) -> CaseScores:
+def scores(offset: float, seeds: int) -> PointScores:
     rng = np.random.default_rng(0)
     fall = {
         ("clean", 0): 0.0,
@@ -21,7 +21,7 @@ def scores(offset: float, seeds: int) -> CaseScores:
         ("glass_blur", 1): 0.2,
         ("glass_blur", 3): 0.4,
     }
-    return CaseScores(
+    return PointScores(
         {point: 0.7 + offset - by + 0.05 * rng.random((seeds, 5)) for point, by in fall.items()}, GROUPS
     )
 

@@ -32,7 +32,7 @@ Point = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class CaseScores:
+class PointScores:
     """Scores of single cases of the runs of one row.
 
     Args:
@@ -86,7 +86,7 @@ def linear_values(values: Floats) -> Floats:
     return found
 
 
-def summarise_corruptions(rows: Mapping[str, CaseScores], metric: str, *, seed: int = 0) -> Robustness:
+def summarise_corruptions(rows: Mapping[str, PointScores], metric: str, *, seed: int = 0) -> Robustness:
     """Means, intervals and differences from the first row.
 
     Args:
@@ -119,7 +119,7 @@ def summarise_corruptions(rows: Mapping[str, CaseScores], metric: str, *, seed: 
 
 
 def _means(
-    rows: Mapping[str, CaseScores], points: Sequence[Point], place: tuple[str, int | None], seed: int
+    rows: Mapping[str, PointScores], points: Sequence[Point], place: tuple[str, int | None], seed: int
 ) -> list[CorruptedMean]:
     """The mean over some points of every row, and its difference from the first row's."""
     parts = {row: scores.influence(points) for row, scores in rows.items()}

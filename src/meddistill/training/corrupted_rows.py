@@ -10,7 +10,7 @@ from meddistill.errors import RunError
 from meddistill.evaluation import AnswerTable, ScoreTable, mean_ci, summarise
 from meddistill.evaluation.answer_comparison import ANSWER_METRICS
 from meddistill.evaluation.class_metrics import class_metric
-from meddistill.evaluation.corrupted import CaseScores, Floats, Point, headline, summarise_corruptions
+from meddistill.evaluation.corrupted import Floats, Point, PointScores, headline, summarise_corruptions
 from meddistill.evaluation.corrupted_means import Robustness
 from meddistill.evaluation.measured import Measured
 from meddistill.evaluation.metrics import CaseValues
@@ -53,7 +53,7 @@ class CorruptedRows:
         assert self._first is not None
         groups = self._first[1].groups
         rows = {
-            row: CaseScores(
+            row: PointScores(
                 {point: np.stack([run[point] for run in runs.values()]) for point in _points(runs)}, groups
             )
             for row, runs in self._rows.items()
