@@ -25,6 +25,7 @@ from meddistill.report.numbers import (
     p_value,
     set_words,
     signed,
+    signed_interval,
 )
 from meddistill.report.rank_parts import rank_parts
 from meddistill.report.reading import to_number
@@ -173,7 +174,7 @@ def _sentences(comparison: Comparison) -> list[str]:
 
 
 def _margin(found: MarginTest) -> str:
-    ends = f"{signed(found.worst, found.metric)} to {signed(found.best, found.metric)}"
+    ends = signed_interval(found.worst, found.best, found.metric)
     name = metric(found.metric).label
     return f"{found.row} against {found.against} in {name}: {found.words} (95 % CI {ends}{found.counted})."
 
@@ -187,7 +188,7 @@ def _reading(test: ComparisonTest) -> str:
 
 
 def _difference(test: ComparisonTest) -> str:
-    ends = f"{signed(test.low, test.metric)} to {signed(test.high, test.metric)}"
+    ends = signed_interval(test.low, test.high, test.metric)
     return (
         f"({signed(test.mean_difference, test.metric)}, 95 % CI {ends}, Holm p {p_value(test.p_mean_holm)})"
     )

@@ -22,6 +22,7 @@ from meddistill.report.numbers import (
     p_value,
     score,
     signed,
+    signed_interval,
 )
 from meddistill.report.reading import to_number
 from meddistill.report.tables import Cell, Column, Table
@@ -160,14 +161,10 @@ def reading(test: ComparisonTest) -> str:
     return f"{word} with these seeds" if test.these_seeds_only else word
 
 
-def _ends(low: float, high: float, name: str) -> str:
-    return f"{signed(low, name)} to {signed(high, name)}"
-
-
 def _test_cells(test: ComparisonTest, unit: str, by_case: bool) -> tuple[Cell, ...]:
-    ends = _ends(test.low, test.high, test.metric)
+    ends = signed_interval(test.low, test.high, test.metric)
     if to_number(test.seeds_low) is not None:
-        ends += f"\nover seeds {_ends(test.seeds_low, test.seeds_high, test.metric)}"
+        ends += f"\nover seeds {signed_interval(test.seeds_low, test.seeds_high, test.metric)}"
     return (
         Cell(test.row, test.row),
         Cell(test.against),

@@ -141,6 +141,16 @@ def signed(value: Any, name: str) -> str:
     return text if text == ABSENT or text.startswith("\N{MINUS SIGN}") else f"+{text}"
 
 
+def signed_interval(low: Any, high: Any, name: str) -> str:
+    """The interval of a difference of the metric `name`.
+
+    Example:
+        >>> signed_interval(-0.012, 0.03, "dice")
+        '−0.012 to +0.030'
+    """
+    return f"{signed(low, name)} to {signed(high, name)}"
+
+
 def p_value(value: Any) -> str:
     """A p-value with four decimals.
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meddistill.evaluation.corrupted_means import CLEAN, EVERY
 from meddistill.files import write_text
 from meddistill.report.figures import Points, strength_curves
 from meddistill.report.forest import Estimate, forest
-from meddistill.report.numbers import interval, metric, number, p_value, score, signed
+from meddistill.report.numbers import interval, metric, number, p_value, score, signed, signed_interval
+from meddistill.report.reading import to_number
 from meddistill.report.severity import severity_curves
 from meddistill.report.svg import Picture
 from meddistill.report.tables import Cell, Column, Table
@@ -46,7 +48,7 @@ def write_robustness(
         severities=_by_severity(found),
         kinds=_by_kind(found),
         several=len(found.rows) > 1,
-        seeds=any(mean.seeds_low == mean.seeds_low for mean in found.means),
+        seeds=any(to_number(mean.seeds_low) is not None for mean in found.means),
         command=command,
     )
     write_text(output, page)
@@ -71,7 +73,7 @@ def _ends(mean: CorruptedMean, name: str) -> str:
 
 
 def _difference(mean: CorruptedMean, name: str) -> str:
-    ends = f"{signed(mean.difference_low, name)} to {signed(mean.difference_high, name)}"
+    ends = signed_interval(mean.difference_low, mean.difference_high, name)
     return f"{signed(mean.difference, name)} (95 % CI {ends}, Holm p {p_value(mean.p_holm)})"
 
 
@@ -86,7 +88,7 @@ def _attacks(found: Robustness, points: Sequence[Mapping[str, Any]]) -> Picture 
     curves: dict[str, Points] = {}
     for point in points:
         scored = point["metric"] == found.metric and point["mean"] is not None
-        if scored and point["disturbance"] not in ("clean", *found.kinds):
+        if scored and point["disturbance"] not in (CLEAN, *found.kinds):
             curves.setdefault(f"{point['run']} {point['disturbance']}", []).append(
                 (point["strength"], point["mean"])
             )
@@ -95,7 +97,7 @@ def _attacks(found: Robustness, points: Sequence[Mapping[str, Any]]) -> Picture 
 
 def _by_severity(found: Robustness) -> Table:
     """A row for each severity, a column for each row of the study and one for its difference."""
-    places = [("clean", 0, "none"), *(("all", s, str(s)) for s in found.severities), ("all", None, "mean")]
+    places = [(CLEAN, 0, "none"), *((EVERY, s, str(s)) for s in found.severities), (EVERY, None, "mean")]
     rows = [
         (Cell(words, 9.0 if severity is None else float(severity)), *_cells(found, kind, severity))
         for kind, severity, words in places
@@ -123,18 +125,16 @@ def _cells(found: Robustness, kind: str, severity: int | None) -> Iterator[Cell]
     for row in found.rows:
         mean = found.of(row, kind, severity)
         seeds = interval({"low": mean.seeds_low, "high": mean.seeds_high}, name)
-        note = _ends(mean, name) + (f"\n{seeds} over seeds" if mean.seeds_low == mean.seeds_low else "")
+        note = _ends(mean, name) + (f"\n{seeds} over seeds" if to_number(mean.seeds_low) is not None else "")
         yield Cell(score(mean.mean, name), mean.mean, note=note)
         if row != found.baseline:
             yield _difference_cell(mean, name)
 
 
 def _difference_cell(mean: CorruptedMean, name: str) -> Cell:
-    ends = f"{signed(mean.difference_low, name)} to {signed(mean.difference_high, name)}"
+    ends = signed_interval(mean.difference_low, mean.difference_high, name)
     note = f"{ends}\nHolm p {p_value(mean.p_holm)}"
-    if mean.difference_seeds_low == mean.difference_seeds_low:
-        note += (
-            f"\n{signed(mean.difference_seeds_low, name)} to {signed(mean.difference_seeds_high, name)} "
-            "over seeds"
-        )
+    if to_number(mean.difference_seeds_low) is not None:
+        over = signed_interval(mean.difference_seeds_low, mean.difference_seeds_high, name)
+        note += f"\n{over} over seeds"
     return Cell(signed(mean.difference, name), mean.difference, note=note)

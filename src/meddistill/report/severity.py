@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meddistill.evaluation.corrupted_means import CLEAN
 from meddistill.report.figures import draw_legend, room_for
 from meddistill.report.numbers import interval, metric, score
 from meddistill.report.svg import DASHES, SERIES, Picture, drawing
@@ -24,7 +25,7 @@ def severity_curves(found: Robustness) -> Picture:
         'Dice by severity. kd: 0.800 (0.700 to 0.900) at 0, 0.600 (0.500 to 0.700) at 2.'
     """
     lines = {
-        row: [found.of(row, "clean", 0), *(found.of(row, severity=s) for s in found.severities)]
+        row: [found.of(row, CLEAN, 0), *(found.of(row, severity=s) for s in found.severities)]
         for row in found.rows
     }
     with drawing(3.2) as canvas:
