@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from bench_page import add_outputs, machine, machine_lines, save
+from bench_page import add_outputs, add_threads, machine, machine_lines, pairs_text, save
 from meddistill.config import Recipe
 from meddistill.config.load import check_recipe
 from meddistill.methods import create_method
@@ -142,7 +142,7 @@ def rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def text_table(found: Mapping[str, Any]) -> str:
     """The table for a terminal."""
-    return "\n".join(f"{name:<38}{text}" for name, text in rows(found))
+    return pairs_text(rows(found))
 
 
 def markdown_page(found: Mapping[str, Any], hardware: Mapping[str, Any]) -> str:
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=default.size, help="default: 128")
     parser.add_argument("--batch", type=int, default=default.batch, help="default: 8")
     parser.add_argument("--rounds", type=int, default=default.rounds, help="default: 3")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: torch's own")
+    add_threads(parser)
     add_outputs(parser)
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)

@@ -6,9 +6,11 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from meddistill.training.hardware import describe, version_of
 
@@ -31,6 +33,23 @@ def machine_lines(hardware: Mapping[str, Any]) -> list[str]:
         f"- Versions: Python {hardware['python']}, {versions}.",
         f"- Command: `{hardware['command']}`",
     ]
+
+
+def pairs_text(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and texts as a table for a terminal."""
+    return "\n".join(f"{name:<38}{text}" for name, text in rows)
+
+
+def add_numbers(parser: argparse.ArgumentParser, default: object, names: Iterable[str]) -> None:
+    """An option for each of some whole numbers of the settings `default`."""
+    for name in names:
+        value = getattr(default, name)
+        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """The option that says how many threads torch may use."""
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: torch's own")
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from bench_page import add_outputs, machine, machine_lines, save
+from bench_page import add_outputs, add_threads, machine, machine_lines, save
 from ensemble_task import CASES, Bench, Settings
 from meddistill.models import count_parameters
 from meddistill.training.assembly import assemble
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--rounds", type=int, default=10, help="default: 10")
     parser.add_argument("--images", type=int, help="in an epoch; default: those of the case")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: torch's own")
+    add_threads(parser)
     add_outputs(parser)
     given = parser.parse_args(arguments)
     if given.rounds < 2:

@@ -22,7 +22,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from bench_page import add_outputs, machine, machine_lines, save
+from bench_page import add_numbers, add_outputs, add_threads, machine, machine_lines, save
 from meddistill.config import TrainingConfig
 from meddistill.models import count_parameters
 from meddistill.teachers import Teacher
@@ -250,11 +250,9 @@ def _spread(row: Mapping[str, float]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the files asked for."""
     parser = argparse.ArgumentParser(description="Time of an epoch of distillation, as ratios between loops.")
-    for name in ("size", "batch", "steps", "rounds", "seed"):
-        value = getattr(DEFAULT, name)
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
+    add_numbers(parser, DEFAULT, ("size", "batch", "steps", "rounds", "seed"))
     parser.add_argument("--augment", default=DEFAULT.augment, help=f"default: {DEFAULT.augment}")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: torch's own")
+    add_threads(parser)
     add_outputs(parser)
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from bench_page import add_outputs, save
+from bench_page import add_numbers, add_outputs, save
 from coverage_tables import markdown_page, text_tables
 from coverage_trials import Settings, measure
 
@@ -19,9 +19,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     default = Settings()
     parser = argparse.ArgumentParser(description="Coverage of the intervals and errors of the tests.")
-    for name in ("simulations", "resamples", "seed"):
-        value = getattr(default, name)
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
+    add_numbers(parser, default, ("simulations", "resamples", "seed"))
     add_outputs(parser)
     given = parser.parse_args(arguments)
     if given.simulations < 1 or given.resamples < 1:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from bench_page import add_outputs, machine, save
+from bench_page import add_numbers, add_outputs, add_threads, machine, save
 from loss_tables import markdown_page, text_table
 from loss_task import STUDENTS, TEMPERATURE, Size, Task
 from step_task import Network
@@ -105,10 +105,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Cost of the losses beside a step of the student.")
     parser.add_argument("--sizes", nargs="+", type=_size, metavar="BxHxW", default=default.sizes)
     parser.add_argument("--classes", nargs="+", type=int, metavar="K", default=default.classes)
-    for name in ("rounds", "repeats", "seed"):
-        value = getattr(default, name)
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: torch's own")
+    add_numbers(parser, default, ("rounds", "repeats", "seed"))
+    add_threads(parser)
     add_outputs(parser)
     given = parser.parse_args(arguments)
     if given.rounds < 2 or given.repeats < 1 or min(given.classes) < 2:

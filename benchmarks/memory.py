@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from bench_page import add_outputs, machine, machine_lines, save
+from bench_page import add_numbers, add_outputs, machine, machine_lines, save
 from meddistill.models import ModelSpec, save_weights
 from meddistill.teachers.store import TeacherStore
 from meddistill.training.run_folder import RunFolder
@@ -195,9 +195,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     default = Settings()
     parser = argparse.ArgumentParser(description="Memory of a training against the number of cases.")
     parser.add_argument("--cases", type=int, nargs="+", default=list(default.cases), help="rising numbers")
-    for name in ("size", "student", "teacher", "batch", "epochs", "workers"):
-        value = getattr(default, name)
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
+    add_numbers(parser, default, ("size", "student", "teacher", "batch", "epochs", "workers"))
     add_outputs(parser)
     return parser.parse_args(arguments)
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 import metric_task
-from bench_page import add_outputs, machine, machine_lines, save
+from bench_page import add_numbers, add_outputs, add_threads, machine, machine_lines, save
 from loss_tables import Spread, milliseconds, spread
 from metric_task import Scores, Task
 
@@ -224,10 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     default = Settings()
     parser = argparse.ArgumentParser(description="Time of the metrics against MONAI, medpy and a numpy loop.")
     parser.add_argument("--masks", metavar="FOLDER", help="real masks, *_mask.png; default: none")
-    for name in ("cases", "size", "side", "rounds", "seed"):
-        value = getattr(default, name)
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: torch's own")
+    add_numbers(parser, default, ("cases", "size", "side", "rounds", "seed"))
+    add_threads(parser)
     add_outputs(parser)
     given = parser.parse_args(arguments)
     if given.rounds < 2:

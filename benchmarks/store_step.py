@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from bench_page import add_outputs, machine, machine_lines, save
+from bench_page import add_outputs, add_threads, machine, machine_lines, save
 from meddistill.models import count_parameters
 from step_loops import STORED_LOOPS
 from step_tables import STORED_COMPARISONS, columns_table, columns_text, described, ratios
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--only", nargs="+", choices=list(CASES), default=list(CASES), help="default: all sizes"
     )
     parser.add_argument("--rounds", type=int, default=20, help="default: 20")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: torch's own")
+    add_threads(parser)
     add_outputs(parser)
     given = parser.parse_args(arguments)
     if given.rounds < 2:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench_page import add_outputs, machine, machine_lines, save
+from bench_page import add_numbers, add_outputs, machine, machine_lines, save
 from memory import resident
 from sweep_task import make_images, make_runs
 
@@ -133,9 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Memory of a corruption sweep against the number of images.")
     parser.add_argument("--cases", type=int, nargs="+", default=list(default.cases), help="rising numbers")
     numbers = ("pixels", "size", "width", "batch", "jobs")
-    for name in numbers:
-        value = getattr(default, name)
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
+    add_numbers(parser, default, numbers)
     add_outputs(parser)
     given = parser.parse_args(arguments)
     settings = Settings(tuple(given.cases), **{name: getattr(given, name) for name in numbers})

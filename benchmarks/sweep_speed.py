@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench_page import add_outputs, machine, machine_lines, save
+from bench_page import add_numbers, add_outputs, machine, machine_lines, pairs_text, save
 from meddistill.data.resize import resize_image
 from meddistill.evaluation import ScoreTable, score_cases
 from meddistill.evaluation.corruptions import GROUPS, case_seed, corrupt
@@ -153,7 +153,7 @@ def rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def text_table(found: Mapping[str, Any]) -> str:
     """The table for a terminal."""
-    return "\n".join(f"{name:<38}{text}" for name, text in rows(found))
+    return pairs_text(rows(found))
 
 
 def markdown_page(found: Mapping[str, Any], hardware: Mapping[str, Any]) -> str:
@@ -188,9 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kinds", nargs="+", default=list(default.kinds), help="default: ImageNet-C")
     parser.add_argument("--severities", type=int, nargs="+", default=list(default.severities))
     numbers = ("cases", "pixels", "size", "width", "runs", "batch", "rounds", "jobs")
-    for name in numbers:
-        value = getattr(default, name)
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
+    add_numbers(parser, default, numbers)
     add_outputs(parser)
     given = parser.parse_args(arguments)
     chosen = {name: getattr(given, name) for name in numbers}

@@ -20,7 +20,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from bench_page import add_outputs, machine, save
+from bench_page import add_numbers, add_outputs, add_threads, machine, save
 from step_loops import LOOPS, Loop, torchdistill_version
 from step_tables import markdown_page, ratios, text_table
 from step_task import Network, Settings, Task
@@ -138,10 +138,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
             metavar=("NAME", "OPTION=VALUE"),
             help=f"a network of create_model and its options (default: {network.name} {options})",
         )
-    for name in ("size", "batch", "steps", "rounds", "seed"):
-        value = getattr(default, name)
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: torch's own")
+    add_numbers(parser, default, ("size", "batch", "steps", "rounds", "seed"))
+    add_threads(parser)
     add_outputs(parser)
     given = parser.parse_args(arguments)
     if min(given.steps, given.batch, given.rounds) < 2:
