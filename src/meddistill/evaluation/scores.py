@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from meddistill.data.case import IGNORE_INDEX, Case
 from meddistill.errors import DataError
@@ -20,6 +19,7 @@ from meddistill.evaluation.overlap import (
     precision_from_counts,
     recall_from_counts,
 )
+from meddistill.evaluation.proper_scores import pixel_scores
 from meddistill.evaluation.reliability import ReliabilityBins, expected_calibration_error
 from meddistill.evaluation.surface import surface_distances
 from meddistill.evaluation.table import ScoreTable
@@ -157,16 +157,13 @@ def distance_scores(
 
 def _calibration(logits: Tensor, label: Tensor) -> dict[str, Any]:
     """Scores of the probabilities over all labelled pixels of logits (1, K, *S) and label (1, *S)."""
-    counted = label != IGNORE_INDEX
-    probabilities = logits.softmax(dim=1)
-    truth = F.one_hot(label.masked_fill(~counted, 0), logits.shape[1]).movedim(-1, 1)
-    brier = (probabilities - truth).square().sum(dim=1)[counted].double().mean()
-    nll = F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="none")[counted].double().mean()
+    counted, logs = label != IGNORE_INDEX, logits.log_softmax(dim=1)
+    nll, brier = (part[counted].double().mean().item() for part in pixel_scores(logs, label))
     return {
         "pixels": int(counted.sum()),
-        "ece": expected_calibration_error(probabilities, label),
-        "nll": nll.item(),
-        "brier": brier.item(),
+        "ece": expected_calibration_error(logits.softmax(dim=1), label),
+        "nll": nll,
+        "brier": brier,
     }
 
 
