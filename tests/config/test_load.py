@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 from hypothesis import given
@@ -180,6 +182,25 @@ def test_every_shipped_recipe_and_each_of_its_rows_is_valid(name):
 def test_unknown_recipe_offers_the_nearest():
     with pytest.raises(ConfigError, match="unknown recipe 'pcd-bus'; did you mean 'pcd-busi'"):
         load_recipe("pcd-bus")
+
+
+def test_a_row_can_be_left_out():
+    rows = {"tpl": None, "cpl": {"method": {"name": "supervised"}}}
+    study = load_recipe("pcd-busi-small", {"study": {"rows": rows}}).study
+    assert list(study.rows) == ["iid", "kd", "tpl_uncert", "cpl", "cpl_tpl"]
+    assert study.rows["cpl"]["method"] == {"name": "supervised"}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("tlp", "study.rows: unknown row 'tlp'; did you mean 'tpl'?"),
+        ("iid", "study.baseline: unknown row 'iid'"),
+    ],
+)
+def test_a_row_that_cannot_be_left_out(row, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load_recipe("pcd-busi-small", {"study": {"rows": {row: None}}})
 
 
 def test_unknown_row_offers_the_nearest():

@@ -190,11 +190,36 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None, *, row: s
     """
     mapping = read_recipe_mapping(name)
     if row is not None:
-        rows = (mapping.get("study") or {}).get("rows") or {}
+        rows = _rows_of(mapping)
         if row not in rows:
             raise ConfigError(unknown_name("row", row, rows) if rows else f"recipe {name} has no study rows")
         mapping = merge(mapping, rows[row] or {})
-    return check_recipe(merge(mapping, overrides or {}))
+    return check_recipe(_laid_over(mapping, overrides or {}))
+
+
+def _laid_over(mapping: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping with the overrides, and without the study rows that they set to null.
+
+    Raises:
+        ConfigError: there is no such row.
+    """
+    merged, changed = merge(mapping, overrides), _rows_of(overrides)
+    left_out = [name for name, changes in changed.items() if changes is None]
+    if not left_out:
+        return merged
+    rows = _rows_of(mapping)
+    for name in left_out:
+        if name not in rows:
+            raise ConfigError("study.rows: " + unknown_name("row", name, rows))
+    kept = {name: row for name, row in _rows_of(merged).items() if name not in left_out}
+    return merged | {"study": merged["study"] | {"rows": kept}}
+
+
+def _rows_of(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The study rows of a mapping that has not been checked yet; empty where it has none."""
+    study = mapping.get("study")
+    rows = study.get("rows") if isinstance(study, Mapping) else None
+    return rows if isinstance(rows, Mapping) else {}
 
 
 def check_recipe(mapping: Mapping[str, Any]) -> Recipe:

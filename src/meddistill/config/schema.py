@@ -346,6 +346,8 @@ class TrainingConfig(Section):
 class StudyConfig(Section):
     """Several rows, each a set of overrides of the recipe, each run with every seed.
 
+    `--study.rows.NAME null` on the command line leaves the row NAME out.
+
     With a `margin` the study says of each row whether it is not worse than the `baseline` by more than that
     in the first metric of its table: 0.01 is one Dice point.
     """
