@@ -122,6 +122,17 @@ def test_calibration_of_labels_is_that_of_two_classes_each():
     assert value("brier", given) == pytest.approx(float((p - y).square().mean()))
 
 
+@pytest.mark.parametrize("name", CLASS_METRICS)
+@pytest.mark.parametrize("given", TABLES.values(), ids=TABLES)
+def test_many_samples_are_scored_at_once(name, given):
+    weights = np.random.default_rng(8).integers(0, 3, (7, len(given))).astype(float)
+    weights[0], weights[1, 4:] = 0, 0
+    measured, score = Measured(given), CLASS_METRICS[name].of
+    one_by_one = np.array([float(score(measured, sample)) for sample in weights])
+    assert np.isnan(one_by_one[0])
+    np.testing.assert_allclose(score(measured, weights), one_by_one, rtol=1e-12)
+
+
 def test_a_class_without_an_image_is_left_out_of_the_means():
     given = table(60, 3, seed=8)
     kept = given.take(given.labels != 2)

@@ -42,6 +42,15 @@ def test_a_weight_of_n_is_n_copies(rows):
 
 
 @given(SCORES)
+def test_many_samples_are_ranked_at_once(rows):
+    scores, positive, weights = (np.array(column) for column in zip(*rows, strict=True))
+    samples = np.stack([weights, np.zeros_like(weights), weights[::-1]])
+    ranking = Ranking(scores, positive)
+    for score in (ranking.auroc, ranking.average_precision):
+        assert score(samples).tolist() == pytest.approx([float(score(one)) for one in samples], nan_ok=True)
+
+
+@given(SCORES)
 def test_only_the_order_of_the_scores_matters(rows):
     scores, positive, _ = (np.array(column) for column in zip(*rows, strict=True))
     stretched = Ranking(np.exp(scores / 3), positive)

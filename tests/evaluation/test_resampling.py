@@ -10,7 +10,7 @@ GROUPS = np.arange(40) // 3
 
 
 def mean(weights):
-    return [np.average(VALUES, weights=weights)]
+    return (weights @ VALUES / weights.sum(axis=1))[:, None]
 
 
 @pytest.mark.parametrize("groups", [np.arange(40), GROUPS])
@@ -29,7 +29,8 @@ def test_many_groups_get_a_percentile_interval(monkeypatch):
 
 def test_groups_are_drawn_whole():
     seen = []
-    resample(lambda weights: [seen.append(weights) or 0.0], groups=GROUPS, resamples=20)
+    resample(lambda samples: [[seen.append(one) or 0] for one in samples], groups=GROUPS, resamples=20)
+    assert len(seen) == 1 + 20 + 14
     for weights in seen:
         assert all(len(set(weights[group == GROUPS])) == 1 for group in range(14))
     assert seen[1].sum() != 40 or seen[2].sum() != 40
@@ -40,7 +41,8 @@ def test_samples_in_which_a_number_is_undefined_are_left_out():
     few[:4] = 1.0
 
     def rare(weights):
-        return [float(weights[:4].sum()) or np.nan, np.nan]
+        counts = weights[:, :4].sum(axis=1)
+        return np.stack([np.where(counts > 0, counts, np.nan), np.full(len(weights), np.nan)], axis=1)
 
     drawn = resample(rare, groups=np.arange(12), resamples=200)
     (low, missing), (high, _) = drawn.intervals()
@@ -57,9 +59,7 @@ def test_one_group_has_no_interval():
 
 
 def test_p_is_small_where_all_samples_lie_on_one_side_and_one_where_nothing_differs():
-    drawn = resample(
-        lambda w: [np.average(VALUES + 5, weights=w), 0.0, mean(w)[0]], groups=GROUPS, resamples=199
-    )
+    drawn = resample(lambda w: np.hstack([mean(w) + 5, 0 * mean(w), mean(w)]), groups=GROUPS, resamples=199)
     sure, nothing, doubtful = drawn.p_values()
     assert sure == pytest.approx(2 / 200)
     assert nothing == 1
@@ -67,11 +67,19 @@ def test_p_is_small_where_all_samples_lie_on_one_side_and_one_where_nothing_diff
 
 
 def test_draws_can_be_seen_through_a_function():
-    drawn = resample(lambda w: [*mean(w), 1.0], groups=GROUPS, resamples=50)
+    drawn = resample(lambda w: np.hstack([mean(w), np.ones_like(mean(w))]), groups=GROUPS, resamples=50)
     difference = drawn.map(lambda numbers: numbers[..., :1] - numbers[..., 1:])
     assert difference.observed == pytest.approx(VALUES.mean() - 1)
     assert difference.replicates.shape == (50, 1)
     assert difference.intervals()[0] == pytest.approx(drawn.intervals()[0][0] - 1)
+
+
+def test_samples_in_blocks_are_those_of_one_block(monkeypatch):
+    whole = resample(mean, groups=GROUPS, resamples=50)
+    monkeypatch.setattr(resampling, "_BLOCK", 3 * len(VALUES))
+    parts = resample(mean, groups=GROUPS, resamples=50)
+    np.testing.assert_allclose(parts.replicates, whole.replicates)
+    np.testing.assert_allclose(parts.jackknife, whole.jackknife)
 
 
 def test_wrong_arguments():

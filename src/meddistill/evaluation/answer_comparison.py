@@ -100,15 +100,14 @@ class _Compared:
     metrics: tuple[str, ...]
 
     def numbers(self, weights: Floats) -> Floats:
-        """(rows * seeds * metrics,): every score of every run."""
-        return np.array(
-            [
-                class_metric(name).of(run, weights)
-                for row in self.names
-                for run in self.runs[row]
-                for name in self.metrics
-            ]
-        )
+        """(R, rows * seeds * metrics): every score of every run, for weights (R, N)."""
+        scores = [
+            class_metric(name).of(run, weights)
+            for row in self.names
+            for run in self.runs[row]
+            for name in self.metrics
+        ]
+        return np.stack(scores, axis=-1)
 
     def _seeds(self, numbers: Floats, row: str) -> Floats:
         """The scores (..., seeds, metrics) of a row among all numbers (..., :)."""

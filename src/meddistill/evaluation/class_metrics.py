@@ -11,6 +11,7 @@ import numpy.typing as npt
 from meddistill.errors import ConfigError, unknown_name
 from meddistill.evaluation.measured import Counts, Measured, weighted_mean
 from meddistill.evaluation.metrics import nanmean
+from meddistill.evaluation.ranking import ratio
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,14 +30,14 @@ class ClassMetric:
     Args:
         title: how tables call it.
         higher_is_better: its direction.
-        of: its value for a weight of every image; NaN where it is undefined.
+        of: its values (...) for weights (..., N) of the images; NaN where it is undefined.
         cases: the value of every single image (N,), where it is a mean over them.
         bounds: the lowest and highest value that it can have.
     """
 
     title: str
     higher_is_better: bool
-    of: Callable[[Measured, Floats], float]
+    of: Callable[[Measured, Floats], Floats]
     cases: Callable[[Measured], Floats] | None = None
     bounds: tuple[float, float] = (0.0, 1.0)
 
@@ -57,37 +58,36 @@ def class_metric(name: str) -> ClassMetric:
 
 
 def precision(counts: Counts) -> Floats:
-    """(K,) share of right answers among those that name the class; NaN for a class without an image."""
-    return _present(counts, _ratio(counts.true_positive, counts.true_positive + counts.false_positive))
+    """(..., K) share of right answers among those that name the class; NaN for a class without an image."""
+    return _present(counts, ratio(counts.true_positive, counts.true_positive + counts.false_positive))
 
 
 def recall(counts: Counts) -> Floats:
-    """(K,) share of the images of the class that were recognised (sensitivity)."""
-    return _present(counts, _ratio(counts.true_positive, counts.support))
+    """(..., K) share of the images of the class that were recognised (sensitivity)."""
+    return _present(counts, ratio(counts.true_positive, counts.support))
 
 
 def specificity(counts: Counts) -> Floats:
-    """(K,) share of the other images that were recognised as such; NaN where there is no other."""
-    others = counts.true_negative + counts.false_positive
-    return np.where(others > 0, _ratio(counts.true_negative, others), np.nan)
+    """(..., K) share of the other images that were recognised as such; NaN where there is no other."""
+    return ratio(counts.true_negative, counts.true_negative + counts.false_positive, np.nan)
 
 
 def f1(counts: Counts) -> Floats:
-    """(K,) harmonic mean of precision and recall."""
+    """(..., K) harmonic mean of precision and recall."""
     return _present(
         counts,
-        _ratio(2 * counts.true_positive, counts.support + counts.true_positive + counts.false_positive),
+        ratio(2 * counts.true_positive, counts.support + counts.true_positive + counts.false_positive),
     )
 
 
 def auroc(measured: Measured, weights: Floats) -> Floats:
-    """(K,) area under the ROC curve of each class against the others."""
-    return np.array([ranking.auroc(weights) for ranking in measured.rankings])
+    """(..., K) area under the ROC curve of each class against the others."""
+    return np.stack([ranking.auroc(weights) for ranking in measured.rankings], axis=-1)
 
 
 def average_precision(measured: Measured, weights: Floats) -> Floats:
-    """(K,) average precision of each class against the others."""
-    return np.array([ranking.average_precision(weights) for ranking in measured.rankings])
+    """(..., K) average precision of each class against the others."""
+    return np.stack([ranking.average_precision(weights) for ranking in measured.rankings], axis=-1)
 
 
 PER_CLASS: Mapping[str, Callable[[Measured, Floats], Floats]] = {
@@ -101,46 +101,41 @@ PER_CLASS: Mapping[str, Callable[[Measured, Floats], Floats]] = {
 """Scores of each class, by name."""
 
 
-def _accuracy(measured: Measured, weights: Floats) -> float:
+def _accuracy(measured: Measured, weights: Floats) -> Floats:
     if measured.table.task == "classification":
         return weighted_mean(measured.correct, weights)
     counts = measured.counts(weights)
-    right = float((counts.true_positive + counts.true_negative).sum())
-    every = right + float((counts.false_positive + counts.false_negative).sum())
-    return right / every if every else float("nan")
+    right = (counts.true_positive + counts.true_negative).sum(axis=-1)
+    wrong = (counts.false_positive + counts.false_negative).sum(axis=-1)
+    return ratio(right, right + wrong, np.nan)
 
 
-def _balanced(measured: Measured, weights: Floats) -> float:
+def _balanced(measured: Measured, weights: Floats) -> Floats:
     """Mean recall of the classes; of several labels the mean of sensitivity and specificity of each."""
     counts = measured.counts(weights)
     found = recall(counts)
     if measured.table.task == "multi_label":
         found = (found + specificity(counts)) / 2
-    return float(nanmean(found))
+    return nanmean(found, axis=-1)
 
 
-def _macro(score: Callable[[Counts], Floats]) -> Callable[[Measured, Floats], float]:
-    return lambda measured, weights: float(nanmean(score(measured.counts(weights))))
+def _macro(score: Callable[[Counts], Floats]) -> Callable[[Measured, Floats], Floats]:
+    return lambda measured, weights: nanmean(score(measured.counts(weights)), axis=-1)
 
 
-def _weighted(score: Callable[[Counts], Floats]) -> Callable[[Measured, Floats], float]:
-    def mean(measured: Measured, weights: Floats) -> float:
+def _weighted(score: Callable[[Counts], Floats]) -> Callable[[Measured, Floats], Floats]:
+    def mean(measured: Measured, weights: Floats) -> Floats:
         counts = measured.counts(weights)
         return weighted_mean(score(counts), counts.support)
 
     return mean
 
 
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    ratio: Floats = np.divide(part, whole, out=np.zeros_like(part, dtype=float), where=whole > 0)
-    return ratio
-
-
 def _present(counts: Counts, values: Floats) -> Floats:
     return np.where(counts.support > 0, values, np.nan)
 
 
-def _of_cases(values: Callable[[Measured], Floats]) -> Callable[[Measured, Floats], float]:
+def _of_cases(values: Callable[[Measured], Floats]) -> Callable[[Measured, Floats], Floats]:
     return lambda measured, weights: weighted_mean(values(measured), weights)
 
 
@@ -153,11 +148,11 @@ CLASS_METRICS: Mapping[str, ClassMetric] = {
     "precision_weighted": ClassMetric("Precision (weighted)", True, _weighted(precision)),
     "recall_weighted": ClassMetric("Recall (weighted)", True, _weighted(recall)),
     "f1_weighted": ClassMetric("F1 (weighted)", True, _weighted(f1)),
-    "auroc": ClassMetric("AUROC", True, lambda measured, weights: float(nanmean(auroc(measured, weights)))),
+    "auroc": ClassMetric("AUROC", True, lambda measured, weights: nanmean(auroc(measured, weights), axis=-1)),
     "average_precision": ClassMetric(
         "Average precision",
         True,
-        lambda measured, weights: float(nanmean(average_precision(measured, weights))),
+        lambda measured, weights: nanmean(average_precision(measured, weights), axis=-1),
     ),
     "ece": ClassMetric("ECE", False, Measured.calibration_error),
     "nll": ClassMetric("NLL", False, _of_cases(lambda m: m.nll), lambda m: m.nll, (0.0, np.inf)),

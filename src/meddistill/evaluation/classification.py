@@ -169,10 +169,9 @@ def reliability_bins(measured: Measured) -> ReliabilityBins:
 
 
 def _numbers(measured: Measured, weights: Floats) -> Floats:
-    """Every score of the whole, then every score of every class."""
-    whole = [metric.of(measured, weights) for metric in CLASS_METRICS.values()]
-    of_classes = [score(measured, weights) for score in PER_CLASS.values()]
-    return np.concatenate([np.array(whole), *of_classes])
+    """(R, M) for weights (R, N): every score of the whole, then every score of every class."""
+    whole = np.stack([metric.of(measured, weights) for metric in CLASS_METRICS.values()], axis=-1)
+    return np.concatenate([whole, *(score(measured, weights) for score in PER_CLASS.values())], axis=-1)
 
 
 def _counts(measured: Measured, support: Sequence[int]) -> dict[str, int]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from meddistill.data.case import IGNORE_INDEX
 from meddistill.evaluation.answers import AnswerTable
-from meddistill.evaluation.ranking import Ranking
+from meddistill.evaluation.ranking import Ranking, ratio
 
 Floats = npt.NDArray[np.float64]
 
@@ -19,7 +19,7 @@ BINS = 10
 
 
 class Counts(NamedTuple):
-    """One class against the others, (K,) each: weights of the images that are right or wrong in which way."""
+    """One class against the others, (..., K) each: weights of the images right or wrong in which way."""
 
     true_positive: Floats
     false_positive: Floats
@@ -28,14 +28,14 @@ class Counts(NamedTuple):
 
     @property
     def support(self) -> Floats:
-        """(K,) images that belong to the class."""
+        """(..., K) images that belong to the class."""
         return self.true_positive + self.false_negative
 
 
 class Measured:
     """N images with what every score needs of them. Unknown labels count nowhere.
 
-    Everything takes `weights` (N,): how often each image counts.
+    Everything takes `weights` (..., N): how often each image counts, for any number of samples at once.
 
     Args:
         table: the answers.
@@ -131,11 +131,10 @@ class Measured:
         np.add.at(gaps, (rows, bins), right - confidence)
         return gaps, np.bincount(rows, minlength=len(self.table)).astype(float)
 
-    def calibration_error(self, weights: Floats) -> float:
-        """Expected calibration error over all known decisions; NaN without any."""
+    def calibration_error(self, weights: Floats) -> Floats:
+        """(...) expected calibration error over all known decisions; NaN without any."""
         gaps, decisions = self._gaps
-        total = float(weights @ decisions)
-        return float(np.abs(weights @ gaps).sum() / total) if total else float("nan")
+        return ratio(np.abs(weights @ gaps).sum(axis=-1), weights @ decisions, np.nan)
 
     def confusion(self) -> npt.NDArray[np.int64]:
         """Images by true (row) and answered class, (K, K); of several labels by label, (L, 2, 2)."""
@@ -149,16 +148,16 @@ class Measured:
         return np.bincount(pairs, minlength=size * size).reshape(size, size).astype(np.int64)
 
 
-def weighted_mean(values: Floats, weights: Floats) -> float:
-    """Mean of the defined values; NaN without any that counts.
+def weighted_mean(values: Floats, weights: Floats) -> Floats:
+    """(...) mean of the defined of values (N,) or (..., N), each with a weight (..., N); NaN without any.
 
     Example:
-        >>> weighted_mean(np.array([1.0, np.nan, 4.0]), np.array([2.0, 1.0, 1.0]))
-        2.0
+        >>> weights = np.array([[2.0, 1.0, 1.0], [0.0, 1.0, 0.0]])
+        >>> weighted_mean(np.array([1.0, np.nan, 4.0]), weights).tolist()
+        [2.0, nan]
     """
-    defined = ~np.isnan(values)
-    total = float(weights[defined].sum())
-    return float(values[defined] @ weights[defined] / total) if total else float("nan")
+    counted = np.where(np.isnan(values), 0.0, weights)
+    return ratio((np.nan_to_num(values) * counted).sum(axis=-1), counted.sum(axis=-1), np.nan)
 
 
 def _row_mean(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:

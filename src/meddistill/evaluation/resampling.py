@@ -7,7 +7,9 @@ area under the ROC curve cheap: a bootstrap sample is a vector of counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -15,15 +17,20 @@ import numpy.typing as npt
 
 from meddistill.errors import ConfigError, DataError
 from meddistill.evaluation.statistics import bca_tails
-from meddistill.progress import track
+from meddistill.progress import progress
 
 Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.intp]
 Statistics = Callable[[Floats], npt.ArrayLike]
-"""From the weight of each case (N,) to M numbers; NaN where one is undefined."""
+"""From weights (R, N) of the cases, how often each of R samples has them, to M numbers of each sample (R, M);
+NaN where one is undefined."""
 
 JACKKNIFE_GROUPS = 1000
 """With more groups the interval is the plain percentile one: the correction, which needs as many evaluations
 as there are groups, is then negligible."""
+
+_BLOCK = 2**17
+"""Weights that are worked on at a time, so few that they stay in the cache."""
 
 
 class Resampled(NamedTuple):
@@ -52,7 +59,7 @@ class Resampled(NamedTuple):
         """The same draws seen through a function of the numbers (..., M), for example a difference of two.
 
         Example:
-            >>> drawn = resample(lambda weights: [weights.sum(), 1.0], groups=["a", "b"], resamples=3)
+            >>> drawn = resample(lambda samples: [[2, 1] for _ in samples], groups=["a", "b"], resamples=3)
             >>> drawn.map(lambda numbers: numbers[..., :1] - numbers[..., 1:]).observed.tolist()
             [1.0]
         """
@@ -98,7 +105,7 @@ def resample(
     """Draw bootstrap samples of whole groups and evaluate the numbers of each.
 
     Args:
-        statistics: from weights (N,) to M numbers.
+        statistics: from weights (R, N) to M numbers of each of R samples (R, M), some samples at a time.
         groups: (N,) group of each case.
         resamples: R.
         seed: of the draws, which are those of `bootstrap_ci` with the same seed.
@@ -110,7 +117,7 @@ def resample(
 
     Example:
         >>> values = np.array([0.7, 0.8, 0.9, 0.6, 0.8, 0.7])
-        >>> drawn = resample(lambda weights: [np.average(values, weights=weights)], groups=np.arange(6))
+        >>> drawn = resample(lambda weights: (weights @ values / 6)[:, None], groups=np.arange(6))
         >>> low, high = drawn.intervals()
         >>> round(float(low[0]), 2), round(float(high[0]), 2)
         (0.67, 0.83)
@@ -122,17 +129,34 @@ def resample(
         raise DataError("there are no cases to draw from")
     member = _numbered(names)
     count = int(member.max()) + 1
-    observed = np.asarray(statistics(np.ones(len(names))), float)
+    observed = np.asarray(statistics(np.ones((1, len(names)))), float)[0]
     if count < 2:
         return Resampled(observed, np.zeros((0, len(observed))), None)
+    left_out = count if count <= JACKKNIFE_GROUPS else 0
+    total, size = resamples + left_out, max(1, _BLOCK // len(names))
+    times = chain(_drawn(count, resamples, seed), _without_each(left_out))
+    found = []
+    with progress(title, total) if title else nullcontext(int) as advance:
+        while block := list(islice(times, size)):
+            found.append(np.asarray(statistics(np.stack(block)[:, member].astype(float)), float))
+            advance(len(block))
+    replicates, jackknife = np.split(np.concatenate(found), [resamples])
+    return Resampled(observed, replicates, jackknife if left_out else None)
+
+
+def _drawn(count: int, resamples: int, seed: int) -> Iterator[Counts]:
+    """How often each of `count` groups is in each bootstrap sample."""
     rng = np.random.default_rng(seed)
-    draws = (rng.integers(0, count, count) for _ in range(resamples))
-    shown = track(draws, title, total=resamples) if title else draws
-    replicates = [statistics(np.bincount(draw, minlength=count)[member].astype(float)) for draw in shown]
-    jackknife = None
-    if count <= JACKKNIFE_GROUPS:
-        jackknife = np.array([statistics((member != group).astype(float)) for group in range(count)], float)
-    return Resampled(observed, np.array(replicates, float), jackknife)
+    for _ in range(resamples):
+        yield np.bincount(rng.integers(0, count, count), minlength=count)
+
+
+def _without_each(count: int) -> Iterator[Counts]:
+    """The same for the samples that lack one group."""
+    for group in range(count):
+        times = np.ones(count, np.intp)
+        times[group] = 0
+        yield times
 
 
 def _numbered(names: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:

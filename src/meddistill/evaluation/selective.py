@@ -159,7 +159,7 @@ class CaseRanking:
 
     def found(self, weights: Floats) -> Found:
         """Whether uncertain cases are the wrong ones."""
-        return Found(self._ranking.auroc(weights), self._ranking.average_precision(weights))
+        return _found(self._ranking, weights)
 
     def error_rate(self, weights: Floats) -> float:
         """Share of the cases that are wrong."""
@@ -199,8 +199,7 @@ class PixelRanking:
     def found(self, weights: Floats) -> Found:
         """Whether uncertain pixels are the wrong ones."""
         every, wrong = weights @ self.counts, weights @ self.wrong
-        split = np.concatenate([wrong, every - wrong])
-        return Found(self._ranking.auroc(split), self._ranking.average_precision(split))
+        return _found(self._ranking, np.concatenate([wrong, every - wrong]))
 
     def error_rate(self, weights: Floats) -> float:
         """Share of the pixels that are wrong; NaN without a pixel."""
@@ -212,3 +211,7 @@ class PixelRanking:
         """The wrong pixels of each cell, then the right ones, as if each were a single answer."""
         cells = np.arange(self.counts.shape[1])
         return Ranking(np.tile(cells, 2), np.repeat([True, False], len(cells)))
+
+
+def _found(ranking: Ranking, weights: Floats) -> Found:
+    return Found(float(ranking.auroc(weights)), float(ranking.average_precision(weights)))

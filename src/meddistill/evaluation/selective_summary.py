@@ -52,7 +52,10 @@ def summarise_selective(
         (1.0, [0.5, 0.85])
     """
     drawn = resample(
-        lambda weights: _numbers(ranking, weights, shares), groups=groups, seed=seed, resamples=resamples
+        lambda samples: [_numbers(ranking, weights, shares) for weights in samples],
+        groups=groups,
+        seed=seed,
+        resamples=resamples,
     )
     low, high = drawn.intervals(LEVEL)
     estimates = [

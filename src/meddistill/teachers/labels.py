@@ -108,7 +108,8 @@ class LabelTally:
         if not known.any():
             raise TeacherError(f"teacher {name!r} cannot be checked: no case is labelled")
         columns = range(self.num_classes)
-        auroc = tuple(Ranking(logits[:, k].numpy(), held[:, k], known[:, k]).auroc() for k in columns)
+        rankings = [Ranking(logits[:, k].numpy(), held[:, k], known[:, k]) for k in columns]
+        auroc = tuple(float(ranking.auroc()) for ranking in rankings)
         counts, cases = tuple(held.sum(0).tolist()), int(known.any(1).sum())
         check = LabelCheck(name, cases, auroc, counts, _mean(auroc), floor, tuple(class_names))
         if floor is not None and not check.mean_auroc >= floor:

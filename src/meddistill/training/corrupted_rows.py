@@ -80,7 +80,7 @@ def _answered(name: str, measured: Measured, seed: int) -> dict[str, Any]:
     if metric.cases is not None:
         groups = measured.table.groups
         ends = mean_ci(metric.cases(measured), groups=groups, seed=seed, bounds=metric.bounds)
-    mean = metric.of(measured, measured.ones)
+    mean = float(metric.of(measured, measured.ones))
     return {"mean": mean, "low": ends[0], "high": ends[1]}
 
 
