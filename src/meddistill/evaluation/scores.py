@@ -8,20 +8,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from meddistill.data.case import IGNORE_INDEX, Case
+from meddistill.data.case import Case
 from meddistill.errors import DataError
+from meddistill.evaluation.case_tally import CaseTally
 from meddistill.evaluation.inference import Network, device_of, predicting
-from meddistill.evaluation.overlap import (
-    OverlapCounts,
-    dice_from_counts,
-    iou_from_counts,
-    overlap_counts,
-    precision_from_counts,
-    recall_from_counts,
-)
-from meddistill.evaluation.proper_scores import pixel_scores
-from meddistill.evaluation.reliability import ReliabilityBins, expected_calibration_error
-from meddistill.evaluation.surface import surface_distances
+from meddistill.evaluation.reliability import ReliabilityBins
 from meddistill.evaluation.table import ScoreTable
 from meddistill.methods.base import Batch
 from meddistill.progress import track
@@ -61,18 +52,7 @@ def score_case(
         >>> row["state"], row["recall"], round(row["dice"], 3), row["hd95"], row["unit"]
         ('ok', 1.0, 0.667, 0.95, 'px')
     """
-    if len(logits) != len(class_names) or logits.shape[1:] != label.shape:
-        raise DataError(
-            f"logits {tuple(logits.shape)} do not fit {len(class_names)} classes "
-            f"and a label of {tuple(label.shape)}"
-        )
-    if not bool(logits.isfinite().all()):
-        raise DataError("the logits hold NaN or infinity")
-    prediction, label = logits.argmax(dim=0)[None], label[None].long()
-    counts = overlap_counts(prediction, label, num_classes=len(class_names))
-    scores = overlap_scores(counts) | distance_scores(prediction, label, len(class_names), spacing)
-    shared = _calibration(logits[None].float(), label) | {"unit": "px" if spacing is None else "mm"}
-    return score_rows(scores, shared, class_names)
+    return _scored(logits, label, class_names, spacing)[0]
 
 
 def score_rows(
@@ -125,46 +105,28 @@ def score_cases(
                 case = _known(cases, name, "the split")
                 spacing = _known(spacings, name, "the spacings") if spacings is not None else None
                 try:
-                    scored = score_case(logits[index], label[index], class_names=class_names, spacing=spacing)
+                    scored, of_case = _scored(logits[index], label[index], class_names, spacing)
                 except DataError as error:
                     raise DataError(f"case {name}: {error}") from error
                 identity = {"case": name, "group": case.group or name, "stratum": case.stratum}
                 rows += [identity | row for row in scored]
-            bins.update(logits.softmax(dim=1), label)
+                bins.merge(of_case)
     return ScoreTable.from_rows(rows), bins
 
 
-def overlap_scores(counts: OverlapCounts) -> dict[str, Tensor]:
-    """Overlap scores and pixel counts of the foreground classes, each (1, K - 1), from counts (1, K)."""
-    counts = OverlapCounts(*(part[:, 1:] for part in counts))
-    return {
-        "dice": dice_from_counts(counts),
-        "iou": iou_from_counts(counts),
-        "precision": precision_from_counts(counts),
-        "recall": recall_from_counts(counts),
-        "label_pixels": counts.labelled,
-        "predicted_pixels": counts.predicted,
-    }
-
-
-def distance_scores(
-    prediction: Tensor, label: Tensor, num_classes: int, spacing: Sequence[float] | None
-) -> dict[str, Tensor]:
-    """Surface distances of the foreground classes, each (1, K - 1), of maps (1, *S)."""
-    distances = surface_distances(prediction, label, num_classes=num_classes, spacing=spacing)
-    return distances._asdict()
-
-
-def _calibration(logits: Tensor, label: Tensor) -> dict[str, Any]:
-    """Scores of the probabilities over all labelled pixels of logits (1, K, *S) and label (1, *S)."""
-    counted, logs = label != IGNORE_INDEX, logits.log_softmax(dim=1)
-    nll, brier = (part[counted].double().mean().item() for part in pixel_scores(logs, label))
-    return {
-        "pixels": int(counted.sum()),
-        "ece": expected_calibration_error(logits.softmax(dim=1), label),
-        "nll": nll,
-        "brier": brier,
-    }
+def _scored(
+    logits: Tensor, label: Tensor, class_names: Sequence[str], spacing: Sequence[float] | None
+) -> tuple[list[dict[str, Any]], ReliabilityBins]:
+    """The rows of `score_case`, and the reliability bins of the case."""
+    if len(logits) != len(class_names) or logits.shape[1:] != label.shape:
+        raise DataError(
+            f"logits {tuple(logits.shape)} do not fit {len(class_names)} classes "
+            f"and a label of {tuple(label.shape)}"
+        )
+    tally = CaseTally(label, len(class_names))
+    tally.update(logits.float())
+    shared = tally.calibration() | {"unit": "px" if spacing is None else "mm"}
+    return score_rows(tally.scores(spacing), shared, class_names), tally.bins
 
 
 def _state(row: Mapping[str, Any]) -> str:

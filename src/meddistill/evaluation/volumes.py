@@ -11,12 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from meddistill.data.case import IGNORE_INDEX, Case
+from meddistill.data.case import Case
 from meddistill.errors import DataError
-from meddistill.evaluation.overlap import OverlapCounts, overlap_counts
-from meddistill.evaluation.proper_scores import pixel_scores
+from meddistill.evaluation.case_tally import CaseTally
 from meddistill.evaluation.reliability import ReliabilityBins
-from meddistill.evaluation.scores import distance_scores, overlap_scores, score_rows
+from meddistill.evaluation.scores import score_rows
 from meddistill.evaluation.table import ScoreTable
 from meddistill.evaluation.tiling import Slab, VolumePredictor
 from meddistill.progress import track
@@ -35,70 +34,6 @@ class Volumes(Protocol):
     def read_label(self, case: Case) -> npt.NDArray[np.int16]:
         """The label map (Z, Y, X) with values 0..K-1 or `IGNORE_INDEX`."""
         ...
-
-
-class SlabTally:
-    """What the scores of a volume need of its logits, gathered slab by slab.
-
-    Args:
-        label: (Z, Y, X) integers, `IGNORE_INDEX` where unknown.
-        num_classes: K, background included.
-
-    Example:
-        >>> tally = SlabTally(torch.tensor([[[0, 1]]]), 2)
-        >>> everything = (slice(0, 1), slice(0, 1), slice(0, 2))
-        >>> tally.update(Slab(everything, torch.tensor([[[[2.0, 0.0]]], [[[0.0, 2.0]]]])))
-        >>> tally.prediction.tolist(), round(tally.calibration()["brier"], 4)
-        ([[[0, 1]]], 0.0284)
-    """
-
-    def __init__(self, label: Tensor, num_classes: int) -> None:
-        self.label = label
-        self.prediction = torch.zeros(label.shape, dtype=torch.int16)
-        zeros = torch.zeros(1, num_classes, dtype=torch.int64)
-        self.counts = OverlapCounts(zeros, zeros, zeros)
-        self.bins = ReliabilityBins()
-        self._nll = self._brier = 0.0
-
-    def update(self, slab: Slab) -> None:
-        """Count a slab.
-
-        Raises:
-            DataError: logits that are not finite, or of another number of classes.
-        """
-        where, logits = slab
-        classes = self.counts.both.shape[1]
-        if len(logits) != classes:
-            raise DataError(f"logits {tuple(logits.shape)} do not fit {classes} classes")
-        if not bool(logits.isfinite().all()):
-            raise DataError("the logits hold NaN or infinity")
-        label = self.label[where].to(logits.device).long()
-        prediction = logits.argmax(dim=0)
-        found = overlap_counts(prediction[None], label[None], num_classes=classes)
-        self.counts = OverlapCounts(
-            *(before + now.cpu() for before, now in zip(self.counts, found, strict=True))
-        )
-        self.prediction[where] = prediction.to(torch.int16).cpu()
-        self._calibrate(logits.log_softmax(dim=0), label, prediction)
-
-    def _calibrate(self, logs: Tensor, label: Tensor, prediction: Tensor) -> None:
-        nll, brier = pixel_scores(logs[None], label[None])
-        self._nll += float(nll.double().sum())
-        self._brier += float(brier.double().sum())
-        known = label != IGNORE_INDEX
-        confidence, correct = logs.amax(dim=0).exp(), prediction == label
-        self.bins.update_confidence(confidence[known], correct[known])
-
-    def calibration(self) -> dict[str, Any]:
-        """`pixels`, `ece`, `nll` and `brier` over all labelled voxels; NaN where there are none."""
-        pixels = self.bins.total
-        mean = 1 / pixels if pixels else math.nan
-        return {
-            "pixels": pixels,
-            "ece": self.bins.ece(),
-            "nll": self._nll * mean,
-            "brier": self._brier * mean,
-        }
 
 
 def score_volume(
@@ -138,12 +73,10 @@ def score_volume(
         >>> row["avd"], row["unit"]
         (0.01, 'mm')
     """
-    tally = SlabTally(label, len(class_names))
+    tally = CaseTally(label, len(class_names))
     for slab in slabs:
-        tally.update(slab)
-    prediction, known = tally.prediction[None], label[None]
-    scores = overlap_scores(tally.counts)
-    scores |= distance_scores(prediction, known, len(class_names), spacing)
+        tally.update(slab.logits, slab.where)
+    scores = tally.scores(spacing)
     scores |= volume_differences(scores["predicted_pixels"], scores["label_pixels"], spacing)
     shared = tally.calibration() | {"unit": VOXELS if spacing is None else "mm"}
     return score_rows(scores, shared, class_names), tally.bins
