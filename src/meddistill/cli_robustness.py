@@ -36,7 +36,7 @@ def robustness(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=0, help="Processes that corrupt images, 0 for none.  [default: one a core]"),
+        typer.Option(min=0, help="Processes that corrupt and score, 0 for none.  [default: one a core]"),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the scores.")] = Path("robustness"),
 ) -> None:

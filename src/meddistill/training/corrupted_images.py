@@ -1,11 +1,11 @@
-"""Corrupted images, made by worker processes: each once, whatever the number of runs that see it."""
+"""Corrupted images, each made once for all runs that see it, and processes that do such work in parts."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from meddistill.data.case import Case
 from meddistill.data.resize import Interpolation, resize_image
 from meddistill.errors import MedDistillError, RunError
 from meddistill.evaluation.corruptions import Corruption, case_seed
+
+Part = TypeVar("Part", covariant=True)
 
 
 class Piece(NamedTuple):
@@ -43,8 +45,8 @@ class View(NamedTuple):
     interpolation: Interpolation
 
 
-class CorruptedImages(Dataset[Any]):
-    """For each piece the images of every view, (B, C, *S); or the error that a user can mend.
+class CorruptedImages:
+    """For each piece the images of every view, (B, C, *S).
 
     An image is corrupted at its own size, then resized for each view; one of 8 bits is of 8 bits afterwards,
     as if it had been saved.
@@ -65,12 +67,13 @@ class CorruptedImages(Dataset[Any]):
         """Number of pieces."""
         return len(self.pieces)
 
-    def __getitem__(self, index: int) -> list[Tensor] | MedDistillError:
-        """The images of a piece, view by view."""
-        try:
-            shown = [self._shown(self.pieces[index], case) for case in self.pieces[index].cases]
-        except MedDistillError as error:  # the loader would wrap it in a traceback
-            return error
+    def __getitem__(self, index: int) -> list[Tensor]:
+        """The images of a piece, view by view.
+
+        Raises:
+            DataError: an image cannot be read or does not suit the corruption.
+        """
+        shown = [self._shown(self.pieces[index], case) for case in self.pieces[index].cases]
         return [torch.stack(images) for images in zip(*shown, strict=True)]
 
     def _shown(self, piece: Piece, case: str) -> list[Tensor]:
@@ -100,17 +103,31 @@ def corrupted(pixels: npt.NDArray[np.generic], corruption: Corruption, severity:
     return torch.from_numpy(np.rint(made * 255).astype(np.uint8))
 
 
-def stream(images: CorruptedImages, jobs: int) -> Iterator[list[Tensor]]:
-    """The images of each piece in order, made ahead by `jobs` processes (0: by this one) and not kept.
+class Parts(Protocol[Part]):
+    """Work in parts that do not depend on each other."""
+
+    def __len__(self) -> int:
+        """Number of parts."""
+        ...
+
+    def __getitem__(self, index: int) -> Part:
+        """Do one part."""
+        ...
+
+
+def stream(parts: Parts[Part], jobs: int) -> Iterator[Part]:
+    """The parts in order, done ahead by `jobs` processes (0: by this one) and not kept.
+
+    Each process works on one core.
 
     Raises:
-        MedDistillError: an image cannot be read or does not suit the corruption.
+        MedDistillError: what a part raised.
         RunError: a process died.
     """
-    ready = iter(DataLoader(images, batch_size=None, num_workers=jobs, collate_fn=_as_it_is))
-    for _ in range(len(images)):
+    ready = iter(DataLoader(_Guarded(parts), batch_size=None, num_workers=jobs, collate_fn=_as_it_is))
+    for _ in range(len(parts)):
         try:
-            made = next(ready)
+            done = next(ready)
         except RuntimeError as error:
             if jobs == 0:
                 raise
@@ -119,9 +136,25 @@ def stream(images: CorruptedImages, jobs: int) -> Iterator[list[Tensor]]:
                 f"a process that corrupts images ended ({reason}); give the same command again, with fewer "
                 "--jobs"
             ) from error
-        if isinstance(made, MedDistillError):
-            raise made
-        yield made
+        if isinstance(done, MedDistillError):
+            raise done
+        yield done
+
+
+class _Guarded(Dataset[Any]):
+    """Parts, or the error that a user can mend: the loader would wrap it in a traceback."""
+
+    def __init__(self, parts: Parts[Any]) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.parts[index]
+        except MedDistillError as error:
+            return error
 
 
 def default_jobs() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from meddistill.data.cache import CaseCache
 from meddistill.data.case import Case
 from meddistill.data.dataset import as_float
 from meddistill.data.task import answers_images
 from meddistill.errors import RunError
 from meddistill.evaluation import AnswerTable, ScoreTable, answer_images, score_cases, score_volumes
-from meddistill.evaluation.volume_input import VolumeInput
-from meddistill.training.corrupted_images import Pictures, View
+from meddistill.evaluation.tiling import VolumePredictor
+from meddistill.training.corrupted_images import CorruptedImages, Pictures, Piece, View, stream
+from meddistill.training.data import TaskData
 from meddistill.training.evaluate import chosen_student
 from meddistill.training.finished_runs import FinishedRun
 from meddistill.training.scoring import volume_input, volumes_of
@@ -29,11 +31,68 @@ Score = Callable[[Tensor, Sequence[str]], Table]
 
 @dataclass(frozen=True)
 class Examined:
-    """A run that is asked about corrupted images: its name, what it sees of them, and its scores."""
+    """A run that is asked about corrupted images: its name, what it sees of them, its scores, its device."""
 
     name: str
     view: View
     score: Score
+    device: torch.device
+
+
+class CorruptedScores:
+    """For each piece the scores of every run.
+
+    Args:
+        images: the pieces, with the view of each run among their views.
+        runs: who is asked.
+    """
+
+    def __init__(self, images: CorruptedImages, runs: Sequence[Examined]) -> None:
+        self.images, self.runs = images, runs
+
+    def __len__(self) -> int:
+        """Number of pieces."""
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> list[Table]:
+        """The scores of a piece, run by run.
+
+        Raises:
+            DataError: an image cannot be read, does not suit the corruption or cannot be scored.
+        """
+        return self.of(index, self.images[index])
+
+    def of(self, index: int, shown: Sequence[Tensor]) -> list[Table]:
+        """The scores of a piece whose images are made already."""
+        names, views = self.images.pieces[index].cases, self.images.views
+        return [run.score(shown[views.index(run.view)], names) for run in self.runs]
+
+
+def scored_pieces(
+    pieces: Sequence[Piece], pictures: Sequence[Pictures], runs: Sequence[Examined], *, seed: int, jobs: int
+) -> Iterator[list[Table]]:
+    """The scores of each piece in order, run by run: one list for each piece.
+
+    Where the students answer on the CPU, each of the `jobs` processes corrupts, predicts and scores; else
+    they corrupt and this process does the rest.
+
+    Args:
+        pieces: what is done to which cases.
+        pictures: where images come from.
+        runs: who is asked.
+        seed: of the corruptions.
+        jobs: processes; 0 for none beside this one.
+
+    Raises:
+        DataError: an image cannot be read, does not suit the corruption or cannot be scored.
+        RunError: a process died.
+    """
+    views = list(dict.fromkeys(run.view for run in runs))
+    images = CorruptedImages(pieces, pictures, views, seed=seed)
+    scores = CorruptedScores(images, runs)
+    if all(run.device.type == "cpu" for run in runs):
+        return stream(scores, jobs)
+    return (scores.of(index, shown) for index, shown in enumerate(stream(images, jobs)))
 
 
 def dims_of(run: FinishedRun) -> int:
@@ -78,10 +137,14 @@ def examined(run: FinishedRun, place: int) -> Examined:
     config = run.data.config
     how = volume_input(config, run.data.source)
     if how is not None:
-        score = _volume_scorer(run, student, how)
-        return Examined(run.name, View(place, None, config.interpolation), score)
-    size = tuple(config.shape)
-    return Examined(run.name, View(place, size, config.interpolation), _scorer(run, student, device))
+        source, cases = volumes_of(run.data, "test")
+        score = _VolumeScores(
+            how.predictor(student, batch_size=run.recipe.training.batch_size), source, cases
+        )
+        return Examined(run.name, View(place, None, config.interpolation), score, device)
+    view = View(place, tuple(config.shape), config.interpolation)
+    truth = run.data.dataset("test").cache
+    return Examined(run.name, view, _ImageScores(student, device, run.data, truth), device)
 
 
 def joined(tables: Sequence[Table]) -> Table:
@@ -109,39 +172,47 @@ def _pictures(run: FinishedRun) -> Pictures:
     return Pictures(run.data.source, run.data.cases("test"))
 
 
-def _scorer(run: FinishedRun, student: nn.Module, device: torch.device) -> Score:
-    """Scores of images at the size of training, against the labels that `evaluate` uses."""
-    data, cases = run.data, run.data.cases("test")
-    cache = data.dataset("test").cache
-    places = {case.id: index for index, case in enumerate(cache.cases)}
-    common: dict[str, Any] = {
-        "class_names": data.source.class_names,
-        "cases": cases,
-        "device": device,
-        "progress": False,
-    }
+@dataclass(frozen=True)
+class _ImageScores:
+    """Scores of images at the size of training, against the labels that `evaluate` uses.
 
-    def score(images: Tensor, names: Sequence[str]) -> Table:
-        labels = cache.labels.read([places[name] for name in names]).long()
+    Scores are objects and not closures, so that they can be sent to processes that are not forks of this one.
+    """
+
+    student: nn.Module
+    device: torch.device
+    data: TaskData
+    truth: CaseCache
+
+    def __call__(self, images: Tensor, names: Sequence[str]) -> Table:
+        places = {case.id: index for index, case in enumerate(self.truth.cases)}
+        labels = self.truth.labels.read([places[name] for name in names]).long()
         batch: Any = {"image": as_float(images), "label": labels, "case_id": list(names)}
-        if answers_images(data.source):
-            return answer_images(student, [batch], task=data.task, **common)
-        return score_cases(student, [batch], **common)[0]
+        common: dict[str, Any] = {
+            "class_names": self.data.source.class_names,
+            "cases": self.data.cases("test"),
+            "device": self.device,
+            "progress": False,
+        }
+        if answers_images(self.data.source):
+            return answer_images(self.student, [batch], task=self.data.task, **common)
+        return score_cases(self.student, [batch], **common)[0]
 
-    return score
 
-
-def _volume_scorer(run: FinishedRun, student: nn.Module, how: VolumeInput) -> Score:
+@dataclass(frozen=True)
+class _VolumeScores:
     """Scores of whole volumes at their own grids."""
-    source, cases = volumes_of(run.data, "test")
-    predictor = how.predictor(student, batch_size=run.recipe.training.batch_size)
 
-    def score(images: Tensor, names: Sequence[str]) -> Table:
-        shown = _Shown(source, dict(zip(names, images.numpy(), strict=True)))
-        wanted = [cases[name] for name in names]
-        return score_volumes(predictor, shown, wanted, class_names=source.class_names, progress=False)[0]
+    predictor: VolumePredictor
+    source: Any
+    cases: Mapping[str, Case]
 
-    return score
+    def __call__(self, images: Tensor, names: Sequence[str]) -> Table:
+        shown = _Shown(self.source, dict(zip(names, images.numpy(), strict=True)))
+        wanted = [self.cases[name] for name in names]
+        return score_volumes(
+            self.predictor, shown, wanted, class_names=self.source.class_names, progress=False
+        )[0]
 
 
 class _Shown:

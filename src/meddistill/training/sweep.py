@@ -10,8 +10,8 @@ from pathlib import Path
 from meddistill.errors import ConfigError, RunError
 from meddistill.evaluation.corruptions import Corruption, check_severity, corruptions_of
 from meddistill.progress import progress
-from meddistill.training.corrupted_images import CorruptedImages, Pictures, Piece, default_jobs, stream
-from meddistill.training.corrupted_scores import Table, dims_of, examined, joined, pictures_of
+from meddistill.training.corrupted_images import Pictures, Piece, default_jobs
+from meddistill.training.corrupted_scores import Table, dims_of, examined, joined, pictures_of, scored_pieces
 from meddistill.training.finished_runs import FinishedRun
 from meddistill.training.sweep_record import begin, scores_file
 from meddistill.training.tables import read_table
@@ -24,7 +24,8 @@ class Sweep:
     Args:
         corruptions: names of kinds or groups, or `all`.
         severities: some of 1 to 5.
-        jobs: processes that corrupt images; 0 for none beside this one, None for one a core.
+        jobs: processes that corrupt images, and on a CPU score the students; 0 for none beside this one, None
+            for one a core.
         seed: of the corruptions.
     """
 
@@ -90,7 +91,7 @@ def sweep(runs: Sequence[FinishedRun], wanted: Sweep, out: Path) -> Iterator[Sta
     """Score the runs under each kind and severity, kind by kind.
 
     What is wrong with the request is said at once, before the first stage is asked for. Each image is
-    corrupted once, by a process of its own, and all students see it; none is kept. What `out` holds already
+    corrupted once, and all students see it; none is kept. What `out` holds already
     is not made again, and the scores of a stage are written as soon as it is complete, so that an interrupted
     sweep goes on where it was.
 
@@ -125,19 +126,16 @@ def _score(plan: _Plan, stages: Sequence[tuple[Corruption, int]]) -> Generator[N
     if not stages:
         return
     ready = [examined(run, place) for run, place in zip(plan.runs, plan.places, strict=True)]
-    views, batches = list(dict.fromkeys(run.view for run in ready)), plan.batches()
+    batches = plan.batches()
     pieces = [Piece(kind, severity, names) for kind, severity in stages for names in batches]
     jobs = default_jobs() if plan.wanted.jobs is None else plan.wanted.jobs
-    made = stream(CorruptedImages(pieces, plan.pictures, views, seed=plan.wanted.seed), jobs)
+    scored = scored_pieces(pieces, plan.pictures, ready, seed=plan.wanted.seed, jobs=jobs)
     with progress("corrupting", len(pieces)) as advance:
         for stage in stages:
-            parts: dict[Path, list[Table]] = {plan.file(run.name, stage): [] for run in ready}
-            for names in batches:
-                images = next(made)
-                for run in ready:
-                    table = run.score(images[views.index(run.view)], names)
-                    parts[plan.file(run.name, stage)].append(table)
+            parts = []
+            for _ in batches:
+                parts.append(next(scored))
                 advance(1)
-            for file, tables in parts.items():
-                joined(tables).write_csv(file)
+            for run, tables in zip(ready, zip(*parts, strict=True), strict=True):
+                joined(tables).write_csv(plan.file(run.name, stage))
             yield
