@@ -100,6 +100,14 @@ def test_overrides_reach_every_row(tmp_path):
     assert [run.recipe.training.epochs for run in runs] == [1, 1]
 
 
+def test_overrides_of_the_study_itself(tmp_path):
+    rows = {"a": {}, "b": {}, "c": {}}
+    overrides = {"study": {"seeds": [3], "rows": {"b": None}}}
+    recipe, runs = plan_study(study_file(tmp_path, rows), tmp_path / "out", overrides)
+    assert [run.name for run in runs] == ["a-s3", "c-s3"]
+    assert list(recipe.study.rows) == ["a", "c"]
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

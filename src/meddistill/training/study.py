@@ -61,10 +61,10 @@ def plan_study(
             f"recipe {name} has no study section with rows and seeds; use `meddistill train {name}`"
         )
     base = merge(read_recipe_mapping(name), overrides or {})
-    base["study"] = None
     rows = study_recipe.study.rows
     resolved: dict[str, dict[str, Any]] = {
-        row: merge(merge(base, changes or {}), overrides or {}) for row, changes in rows.items()
+        row: merge(merge(base, changes or {}), overrides or {}) | {"study": None}
+        for row, changes in rows.items()
     }
     runs = [
         _planned(row, seed, resolved, out) for seed in study_recipe.study.seeds for row in _in_order(resolved)
