@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from meddistill.evaluation.corrupted_means import CLEAN
@@ -50,7 +51,8 @@ def severity_curves(found: Robustness) -> Picture:
                 marker="o",
             )
         axes.set_xticks([0, *found.severities])
-        axes.set_ylim(*room_for([m.mean for means in lines.values() for m in means]))
+        ends = [end for means in lines.values() for m in means for end in (m.mean, m.low, m.high)]
+        axes.set_ylim(*room_for([end for end in ends if math.isfinite(end)] or [0.0, 1.0]))
         draw_legend(canvas.figure, axes)
     label = metric(found.metric).label
     words = "; ".join(f"{row}: {_words(means, found.metric)}" for row, means in lines.items())
