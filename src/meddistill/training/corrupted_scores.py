@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -143,8 +144,8 @@ def examined(run: FinishedRun, place: int) -> Examined:
         )
         return Examined(run.name, View(place, None, config.interpolation), score, device)
     view = View(place, tuple(config.shape), config.interpolation)
-    truth = run.data.dataset("test").cache
-    return Examined(run.name, view, _ImageScores(student, device, run.data, truth), device)
+    truth, cases = run.data.dataset("test").cache, run.data.cases("test")
+    return Examined(run.name, view, _ImageScores(student, device, run.data, truth, cases), device)
 
 
 def joined(tables: Sequence[Table]) -> Table:
@@ -183,14 +184,19 @@ class _ImageScores:
     device: torch.device
     data: TaskData
     truth: CaseCache
+    cases: Mapping[str, Case]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where the label of each case is."""
+        return {case.id: index for index, case in enumerate(self.truth.cases)}
 
     def __call__(self, images: Tensor, names: Sequence[str]) -> Table:
-        places = {case.id: index for index, case in enumerate(self.truth.cases)}
-        labels = self.truth.labels.read([places[name] for name in names]).long()
+        labels = self.truth.labels.read([self._places[name] for name in names]).long()
         batch: Any = {"image": as_float(images), "label": labels, "case_id": list(names)}
         common: dict[str, Any] = {
             "class_names": self.data.source.class_names,
-            "cases": self.data.cases("test"),
+            "cases": self.cases,
             "device": self.device,
             "progress": False,
         }
