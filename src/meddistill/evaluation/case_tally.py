@@ -51,14 +51,17 @@ class CaseTally:
         """Count the logits (K, *S) of the case, or of the part of it at `where`.
 
         Raises:
-            DataError: logits that are not finite, or of another number of classes.
+            DataError: logits that are not finite, or do not fit the classes and the label.
         """
-        classes = self.counts.both.shape[1]
-        if len(logits) != classes:
-            raise DataError(f"logits {tuple(logits.shape)} do not fit {classes} classes")
+        classes, label = self.counts.both.shape[1], self.label[where]
+        if len(logits) != classes or logits.shape[1:] != label.shape:
+            raise DataError(
+                f"logits {tuple(logits.shape)} do not fit {classes} classes and a label of "
+                f"{tuple(label.shape)}"
+            )
         if not bool(logits.isfinite().all()):
             raise DataError("the logits hold NaN or infinity")
-        label = self.label[where].to(logits.device).long()
+        label = label.to(logits.device).long()
         prediction = logits.max(dim=0).indices  # on a CPU ten times as fast as argmax
         found = overlap_counts(prediction[None], label[None], num_classes=classes)
         self.counts = OverlapCounts(

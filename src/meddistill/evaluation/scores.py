@@ -118,11 +118,6 @@ def _scored(
     logits: Tensor, label: Tensor, class_names: Sequence[str], spacing: Sequence[float] | None
 ) -> tuple[list[dict[str, Any]], ReliabilityBins]:
     """The rows of `score_case`, and the reliability bins of the case."""
-    if len(logits) != len(class_names) or logits.shape[1:] != label.shape:
-        raise DataError(
-            f"logits {tuple(logits.shape)} do not fit {len(class_names)} classes "
-            f"and a label of {tuple(label.shape)}"
-        )
     tally = CaseTally(label, len(class_names))
     tally.update(logits.float())
     shared = tally.calibration() | {"unit": "px" if spacing is None else "mm"}
