@@ -81,7 +81,7 @@ class Measured:
     def correct(self) -> Floats:
         """(N,) share of right answers about each image: 0 or 1 for a class; NaN where nothing is known."""
         if self.table.task == "multi_label":
-            return _row_mean((self.truth == self.answer).astype(float), self.known)
+            return weighted_mean((self.truth == self.answer).astype(float), self.known.astype(float))
         right = (self.table.predicted == self.table.labels).astype(float)
         return np.where(self.table.known, right, np.nan)
 
@@ -93,7 +93,7 @@ class Measured:
         """
         squares = (self.table.probabilities - self.truth) ** 2
         if self.table.task == "multi_label":
-            return _row_mean(squares, self.known)
+            return weighted_mean(squares, self.known.astype(float))
         return np.where(self.table.known, squares.sum(axis=1), np.nan)
 
     @cached_property
@@ -102,7 +102,7 @@ class Measured:
         chance = np.where(self.truth, self.table.probabilities, 1 - self.table.probabilities)
         losses = -np.log(np.maximum(chance, np.finfo(float).tiny))
         if self.table.task == "multi_label":
-            return _row_mean(losses, self.known)
+            return weighted_mean(losses, self.known.astype(float))
         label = np.where(self.table.known, self.table.labels, 0)
         own: Floats = np.take_along_axis(losses, label[:, None], axis=1)[:, 0]
         return np.where(self.table.known, own, np.nan)
@@ -158,10 +158,3 @@ def weighted_mean(values: Floats, weights: Floats) -> Floats:
     """
     counted = np.where(np.isnan(values), 0.0, weights)
     return ratio((np.nan_to_num(values) * counted).sum(axis=-1), counted.sum(axis=-1), np.nan)
-
-
-def _row_mean(values: Floats, known: npt.NDArray[np.bool_]) -> Floats:
-    counts = known.sum(axis=1)
-    sums = np.where(known, values, 0.0).sum(axis=1)
-    mean: Floats = np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)
-    return mean
