@@ -8,7 +8,6 @@ area under the ROC curve cheap: a bootstrap sample is a vector of counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ import numpy.typing as npt
 
 from meddistill.errors import ConfigError, DataError
 from meddistill.evaluation.statistics import bca_tails
-from meddistill.progress import progress
+from meddistill.progress import track
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.intp]
@@ -135,11 +134,10 @@ def resample(
     left_out = count if count <= JACKKNIFE_GROUPS else 0
     total, size = resamples + left_out, max(1, _BLOCK // len(names))
     times = chain(_drawn(count, resamples, seed), _without_each(left_out))
+    shown = track(times, title, total=total) if title else times
     found = []
-    with progress(title, total) if title else nullcontext(int) as advance:
-        while block := list(islice(times, size)):
-            found.append(np.asarray(statistics(np.stack(block)[:, member].astype(float)), float))
-            advance(len(block))
+    while block := list(islice(shown, size)):
+        found.append(np.asarray(statistics(np.stack(block)[:, member].astype(float)), float))
     replicates, jackknife = np.split(np.concatenate(found), [resamples])
     return Resampled(observed, replicates, jackknife if left_out else None)
 
