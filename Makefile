@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # One thread a process where several processes share the cores.
 SINGLE := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow lint format docs bench clean
+.PHONY: demo test test-slow test-random lint format docs bench clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("meddistill needs Python 3.11 or newer; set PYTHON=/path/to/it" if sys.version_info < (3, 11) else 0)'
@@ -20,6 +20,9 @@ test: lint ## everything that must hold on every commit
 
 test-slow: $(VENV)/.ready ## the long tests too
 	$(SINGLE) $(BIN)/python -m pytest -n 2 -q
+
+test-random: $(VENV)/.ready ## the property tests on examples not drawn before
+	$(SINGLE) $(BIN)/python -m pytest -n 2 -q -m "hypothesis and not slow" --hypothesis-profile=random
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

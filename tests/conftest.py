@@ -1,10 +1,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from meddistill.training.fit import fit
 from meddistill.training.run_folder import RunFolder
 from tests.recipes import tiny_recipe
+
+# Property tests draw the same examples each time, so that a commit is judged by its own change;
+# `make test-random` draws new ones.
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("random", derandomize=False, print_blob=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -61,8 +61,23 @@ def test_what_is_not_finite_is_refused(wrong, normalisation):
         normalisation(volume)
 
 
+def test_voxels_too_far_apart_for_float32_are_refused():
+    volume = np.array([-3e38, 0, 3e38]).reshape(1, 1, 1, 3)
+    with pytest.raises(DataError, match=r"from -3e\+38 to 3e\+38, too far for float32"):
+        Normalisation("minmax")(volume)
+
+
 def test_a_constant_volume_becomes_0():
     assert Normalisation()(np.full((1, 2, 2, 2), 9.0)).tolist() == np.zeros((1, 2, 2, 2)).tolist()
+
+
+@pytest.mark.parametrize("kind", ["minmax", "percentiles"])
+@pytest.mark.parametrize(("step", "largest"), [(1e-45, 0), (1e-39, 0), (1.2e-38, 1), (1e-30, 1)])
+def test_values_of_which_the_distance_has_no_inverse_count_as_one(kind, step, largest):
+    volume = np.full((1, 2, 2, 2), step, np.float32)
+    volume[0, 0, 0, 0] = 0
+    found = Normalisation(kind)(volume)
+    assert (found.min(), found.max()) == (0, pytest.approx(largest))
 
 
 @pytest.mark.parametrize(
@@ -72,6 +87,7 @@ def test_a_constant_volume_becomes_0():
         (("window",), "window and window"),
         (("minmax", (0, 1)), "go together"),
         (("window", (1, 1)), "the lower first"),
+        (("window", (0, 1e-45)), "the lower first"),
         (("window", (0, np.inf)), "two numbers"),
         (("window", (0, 1, 2)), "two numbers"),
     ],
