@@ -30,13 +30,14 @@ Way = Callable[[Task], Scores]
 
 OURS = "meddistill"
 
-TOLERANCE = {"MONAI": 1e-5, "medpy": 1e-9, "numpy loop": 1e-9}
+TOLERANCE = {"MONAI": 1e-5, "medpy": 1e-9, "numpy loop": 1e-9, "released loop": 1e-9}
 """Largest relative difference of a score; MONAI computes in float32."""
 
 REFERENCES: dict[str, Way] = {
     "MONAI": metric_task.surfaces_monai,
     "medpy": metric_task.surfaces_from_medpy,
     "numpy loop": metric_task.overlaps_loop,
+    "released loop": metric_task.overlaps_released,
 }
 """What our scores are compared with; medpy's `hd95` is defined otherwise, so its distances are taken."""
 
@@ -79,14 +80,16 @@ def surface_tasks(settings: Settings) -> Iterator[Task]:
 
 
 def overlap_tasks(settings: Settings) -> Iterator[Task]:
-    """Images of few and many classes, and a volume."""
+    """Images of few and many classes, and a volume; in int64, as `argmax` gives them, and in bytes."""
     rng = np.random.default_rng(settings.seed)
     for classes in settings.classes:
         drawn = metric_task.lesions(settings.cases, settings.size, classes, rng)
         name = f"{settings.cases} images, {settings.size} px, {classes} classes"
-        yield Task.of(name, drawn, classes, settings.size / 100, rng)
+        task = Task.of(name, drawn, classes, settings.size / 100, rng)
+        yield from (task, task.in_bytes())
     volume = metric_task.organ(settings.side, rng)
-    yield Task.of(f"volume, {settings.side}^3, 3 classes", volume, 3, settings.side / 100, rng)
+    task = Task.of(f"volume, {settings.side}^3, 3 classes", volume, 3, settings.side / 100, rng)
+    yield from (task, task.in_bytes())
 
 
 def surface_ways() -> dict[str, Way]:
@@ -97,7 +100,11 @@ def surface_ways() -> dict[str, Way]:
 
 def overlap_ways() -> dict[str, Way]:
     """Dice, IoU and precision."""
-    return {OURS: metric_task.overlaps_meddistill, "numpy loop": metric_task.overlaps_loop}
+    return {
+        OURS: metric_task.overlaps_meddistill,
+        "numpy loop": metric_task.overlaps_loop,
+        "released loop": metric_task.overlaps_released,
+    }
 
 
 def measure(settings: Settings) -> dict[str, Any]:

@@ -32,8 +32,8 @@ class Task:
 
     Args:
         name: how tables call it.
-        prediction: (B, *S) int64.
-        label: (B, *S) int64.
+        prediction: (B, *S) integers, int64 where nothing else is said.
+        label: (B, *S) like the prediction.
         classes: K, background included.
     """
 
@@ -41,6 +41,11 @@ class Task:
     prediction: Tensor
     label: Tensor
     classes: int
+
+    def in_bytes(self) -> Task:
+        """The same maps in one byte for each pixel."""
+        maps = (values.to(torch.uint8) for values in (self.prediction, self.label))
+        return Task(f"{self.name}, one byte a pixel", *maps, self.classes)
 
     @classmethod
     def of(cls, name: str, label: Map, classes: int, off: float, rng: np.random.Generator) -> Task:
@@ -166,6 +171,19 @@ def overlaps_loop(task: Task) -> Scores:
     return found
 
 
+def overlaps_released(task: Task) -> Scores:
+    """The loop in the order of work of the released P-CD code.
+
+    There every score makes its own masks, and precision counts what is falsely found from the inverted label.
+    """
+    found = np.empty((len(task.label), task.classes - 1, 3))
+    for case, column in np.ndindex(*found.shape[:2]):
+        found[case, column] = [
+            score(*task.masks(case, column + 1)) for score in (_dice, _iou, _precision_of_found)
+        ]
+    return found
+
+
 def _dice(predicted: Mask, labelled: Mask) -> float:
     return (2 * np.sum(predicted & labelled) + SMOOTH) / (np.sum(predicted) + np.sum(labelled) + SMOOTH)
 
@@ -178,3 +196,8 @@ def _iou(predicted: Mask, labelled: Mask) -> float:
 def _precision(predicted: Mask, labelled: Mask) -> float:
     size = np.sum(predicted)
     return np.sum(predicted & labelled) / size if size else 1.0
+
+
+def _precision_of_found(predicted: Mask, labelled: Mask) -> float:
+    hit, false = (np.sum(np.logical_and(truth, predicted)) for truth in (labelled, 1 - labelled))
+    return hit / (hit + false) if hit + false else 1.0

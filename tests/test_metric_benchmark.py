@@ -27,7 +27,7 @@ def found():
 
 def test_every_way_is_timed_in_every_round_of_every_task(found):
     peers = ["MONAI", "medpy"] if util.find_spec("medpy") else ["MONAI"]
-    for kind, names, count in (("surfaces", peers, 3), ("overlaps", ["numpy loop"], 3)):
+    for kind, names, count in (("surfaces", peers, 3), ("overlaps", ["numpy loop", "released loop"], 6)):
         assert len(found[kind]) == count
         for case in found[kind]:
             assert list(case["parity"]) == names
@@ -59,6 +59,16 @@ def test_other_scores_are_refused():
     ways = metric_speed.overlap_ways() | {"meddistill": lambda task: metric_task.overlaps_loop(task) + 0.01}
     with pytest.raises(ValueError, match="numpy loop has other scores of lesions"):
         metric_speed.check_parity(task, ways)
+
+
+def test_both_loops_score_missed_and_invented_structures_alike():
+    label = np.zeros((3, 8, 8), np.int64)
+    label[0, :4] = label[2, :2] = 1
+    prediction = np.roll(label, 1, axis=0)
+    task = Task("x", *map(torch.from_numpy, (prediction, label)), 2)
+    shared, released = metric_task.overlaps_loop(task), metric_task.overlaps_released(task.in_bytes())
+    np.testing.assert_allclose(released, shared, atol=1e-12)
+    assert shared[:, 0, 2].tolist() == [1.0, 0.0, 1.0]
 
 
 def test_a_bad_prediction_is_farther_off():
