@@ -331,17 +331,32 @@ def predict(
     branch: Annotated[
         str | None, typer.Option(help="Which branch of a student that has several.  [default: the first]")
     ] = None,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Use the calibration last fitted by `evaluate --calibrate`.")
+    ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Also write how uncertain the student is of each image.")
+    ] = False,
 ) -> None:
     """Write a mask, at the original size, for every image or volume of a folder.
 
     A student that answers once per image writes one CSV of probabilities instead: OUT where that ends in
-    .csv, else OUT/predictions.csv.
+    .csv, else OUT/predictions.csv. --uncertainty adds a column there, and OUT/uncertainty.csv to masks.
 
-    Example: `meddistill predict runs/pcd-s0 new-images -o masks`
+    Example: `meddistill predict runs/pcd-s0 new-images -o masks --uncertainty`
     """
     from meddistill.deploy.predict import predict as predict_folder
 
-    files = predict_folder(run, folder, out, overwrite=overwrite, device=device, branch=branch)
+    files = predict_folder(
+        run,
+        folder,
+        out,
+        overwrite=overwrite,
+        device=device,
+        branch=branch,
+        calibrated=calibrated,
+        uncertainty=uncertainty,
+    )
     print(f"answers in {files[0]}" if files[0].suffix == ".csv" else f"{len(files)} masks in {out}")
 
 

@@ -95,6 +95,24 @@ def test_every_volume_gets_a_label_map_on_its_own_grid(make_run, volumes, tmp_pa
     assert {shape[2:] for shape in network.shapes} == {size}
 
 
+def test_the_uncertainty_of_a_volume_is_that_of_its_structure(make_run, volumes, tmp_path):
+    folder, values = volumes
+    run, _ = make_run(PATCHES, (4, 8, 8))
+    predict(run, folder, tmp_path / "plain")
+    predict(run, folder, tmp_path / "out", uncertainty=True)
+    lines = (tmp_path / "out" / "uncertainty.csv").read_text().splitlines()
+    assert lines[0] == "image,mask,uncertainty"
+    # Its logits are -+ 0.5 everywhere, so every voxel is as uncertain as the next.
+    p = 1 / (1 + np.exp(-1))
+    expected = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    for line, name in zip(lines[1:], values, strict=True):
+        image, mask, uncertainty = line.split(",")
+        assert image == name
+        assert float(uncertainty) == pytest.approx(expected, abs=1e-5)
+        voxels = [nibabel.load(tmp_path / place / mask).get_fdata() for place in ("plain", "out")]
+        np.testing.assert_array_equal(*voxels)
+
+
 def test_slices_are_cut_along_the_axis_of_training(make_run, volumes, tmp_path):
     folder, _ = volumes
     run, network = make_run({**SLICES, "axis": 2}, (8, 24))

@@ -40,7 +40,8 @@ def test_evaluate_calibrates_and_examines_and_leaves_the_rest_alone(runs, capfd)
     assert "test entropy by case: auroc of errors " in printed
     after = snapshot(runs[0])
     changed = {name for name in after if after[name] != before.get(name)}
-    new = {"evaluation/uncertainty.json", "evaluation/uncertainty-scores.csv"}
+    files = ("uncertainty.json", "uncertainty-scores.csv", "calibrator.safetensors")
+    new = {f"evaluation/{name}" for name in files}
     assert changed - {"report.html"} == new
     found = json.loads((runs[0] / "evaluation/uncertainty.json").read_text())
     fitted = found["calibration"]

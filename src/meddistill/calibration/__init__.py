@@ -11,6 +11,7 @@ from meddistill.calibration.class_temperature import fit_class_temperature
 from meddistill.calibration.examples import Kept
 from meddistill.calibration.fitting import CALIBRATORS, Fitted, fit_calibrator
 from meddistill.calibration.local_temperature import fit_local_temperature
+from meddistill.calibration.stored import load_calibrator, save_calibrator
 from meddistill.calibration.temperature import Calibration, fit_temperature
 
 __all__ = [
@@ -27,4 +28,6 @@ __all__ = [
     "fit_class_temperature",
     "fit_local_temperature",
     "fit_temperature",
+    "load_calibrator",
+    "save_calibrator",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,10 @@ class Calibrator(nn.Module, ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Plain values for JSON: what was fitted."""
+
+    def options(self) -> dict[str, Any]:
+        """Arguments, plain values, with which the class builds one like it but for trained weights."""
+        return self.describe()
 
 
 class Temperature(Calibrator):
@@ -71,9 +76,10 @@ class ClassTemperature(Calibrator):
 
     temperatures: Tensor
 
-    def __init__(self, temperatures: Tensor) -> None:
+    def __init__(self, temperatures: Tensor | Sequence[float]) -> None:
         super().__init__()
-        self.register_buffer("temperatures", temperatures.detach().float().clone())
+        values = torch.as_tensor(temperatures, dtype=torch.float32)
+        self.register_buffer("temperatures", values.detach().clone())
 
     def forward(self, logits: Tensor, image: Tensor) -> Tensor:  # noqa: ARG002 - the same for all images
         """Log-probabilities over the temperatures of their classes."""
@@ -108,6 +114,7 @@ class LocalTemperature(Calibrator):
     def __init__(self, temperature: float, *, num_classes: int, in_channels: int, dims: int) -> None:
         super().__init__()
         self.temperature = temperature
+        self._shape = {"num_classes": num_classes, "in_channels": in_channels, "dims": dims}
         convolution = CONVOLUTIONS[dims]
         last = convolution(_WIDTH, 1, kernel_size=1)
         nn.init.zeros_(last.weight)
@@ -134,6 +141,10 @@ class LocalTemperature(Calibrator):
     def describe(self) -> dict[str, Any]:
         """The temperature of the whole set and the number of weights."""
         return {"temperature": self.temperature, "weights": sum(p.numel() for p in self.parameters())}
+
+    def options(self) -> dict[str, Any]:
+        """All arguments."""
+        return {"temperature": self.temperature, **self._shape}
 
 
 class Calibrated(nn.Module):

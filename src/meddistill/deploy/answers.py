@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,14 @@ from meddistill.data.images import read_image, strip_ending
 from meddistill.data.resize import Interpolation, resize_image
 from meddistill.data.sources.scan import image_files
 from meddistill.deploy.targets import is_mask
+from meddistill.deploy.uncertainty_table import COLUMN
 from meddistill.errors import DataError, RunError
 from meddistill.evaluation.answer_gallery import NOTHING, decide
+from meddistill.evaluation.answer_maps import Maps
 from meddistill.evaluation.answers import PROBABILITY
 from meddistill.evaluation.inference import predicting
-from meddistill.files import replacing
+from meddistill.evaluation.proper_scores import two_classes
+from meddistill.files import csv_text, write_text
 from meddistill.models.spec import ModelSpec
 from meddistill.progress import track
 
@@ -39,6 +41,7 @@ def predict_answers(
     device: torch.device | str,
     batch_size: int,
     overwrite: bool,
+    uncertainty: bool,
 ) -> Path:
     """Write a CSV with a line for every image of `folder`; see `meddistill.deploy.predict.predict`.
 
@@ -51,6 +54,7 @@ def predict_answers(
         device: where to compute.
         batch_size: images at a time.
         overwrite: replace a file that is there.
+        uncertainty: with a column of the entropy of each answer, over log K; of several labels its mean.
 
     Returns:
         The file.
@@ -69,7 +73,8 @@ def predict_answers(
     lines = _lines(network, spec, interpolation, images, problems, device=device, batch_size=batch_size)
     with predicting(network):
         rows = [{"image": path.relative_to(folder).as_posix(), **row} for path, row in lines]
-    _write(file, rows, spec)
+    columns = ["image", "answer", *(f"{PROBABILITY}{name}" for name in _names(spec))]
+    write_text(file, csv_text([*columns, COLUMN] if uncertainty else columns, rows))
     if problems:
         raise DataError(f"{problems[0]} ({len(problems)} of {len(images)} images have no line in {file})")
     return file
@@ -94,8 +99,10 @@ def _lines(
         several = spec.task == "multi_label"
         probabilities = logits.sigmoid() if several else logits.softmax(dim=1)
         decided = decide(logits, "multi_label" if several else "classification")
-        for path, answer, row in zip(read, decided, probabilities.tolist(), strict=True):
-            yield path, {"answer": _words(answer, spec), **_columns(row, spec)}
+        maps = Maps.of_answers(two_classes(logits) if several else logits)
+        for index, (path, answer, row) in enumerate(zip(read, decided, probabilities.tolist(), strict=True)):
+            uncertain = maps.of(index).of_case("entropy", dense=False)
+            yield path, {"answer": _words(answer, spec), **_columns(row, spec), COLUMN: uncertain}
 
 
 def _readable(
@@ -125,11 +132,3 @@ def _columns(probabilities: Iterable[float], spec: ModelSpec) -> Mapping[str, fl
 
 def _names(spec: ModelSpec) -> tuple[str, ...]:
     return spec.class_names or tuple(f"class {number}" for number in range(spec.num_classes))
-
-
-def _write(file: Path, rows: Iterable[Mapping[str, Any]], spec: ModelSpec) -> None:
-    columns = ["image", "answer", *(f"{PROBABILITY}{name}" for name in _names(spec))]
-    with replacing(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)

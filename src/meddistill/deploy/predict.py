@@ -9,13 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from meddistill.calibration import Calibrated, load_calibrator
 from meddistill.data.images import read_image, strip_ending
 from meddistill.data.resize import INTERPOLATIONS, Interpolation, resize_image
 from meddistill.data.sources.scan import image_files
 from meddistill.deploy.answers import predict_answers
 from meddistill.deploy.targets import is_mask, plan_targets
+from meddistill.deploy.uncertainty_table import UncertaintyTable
 from meddistill.deploy.volumes import predict_volumes
 from meddistill.errors import ConfigError, DataError, RunError
+from meddistill.evaluation.answer_maps import Maps
 from meddistill.evaluation.inference import Network, predicting
 from meddistill.evaluation.volume_input import VolumeReading
 from meddistill.files import replacing
@@ -34,6 +37,8 @@ def predict(
     batch_size: int = 8,
     overwrite: bool = False,
     branch: str | None = None,
+    calibrated: bool = False,
+    uncertainty: bool = False,
 ) -> list[Path]:
     """Write a mask for every image or volume of `folder`, in the same subfolders below `output`.
 
@@ -52,6 +57,10 @@ def predict(
     `predictions.csv` in it, with the columns `image`, `answer` (a class, or several labels between `|`) and
     `p_CLASS`, the probability of each.
 
+    With `uncertainty` there is an `uncertainty.csv` beside the masks, with the columns `image`, `mask` and
+    `uncertainty`, and the CSV of answers has that column: the entropy of the answer as `evaluate` measures
+    it, in 0..1, of a mask in and near the structure (see `case_uncertainty`).
+
     Args:
         run: a run folder.
         folder: images or volumes, searched recursively.
@@ -60,20 +69,25 @@ def predict(
         batch_size: images or slices at a time.
         overwrite: replace masks that are there.
         branch: which one to ask of a student that has several, such as `upper`; None takes the first.
+        calibrated: put the calibration that was last fitted to the run behind the student.
+        uncertainty: also write how uncertain the student is of each image.
 
     Returns:
-        The masks written, in the order of the images; or the CSV alone.
+        The masks written, in the order of the images; or the CSV of answers alone.
 
     Raises:
-        RunError: not a usable run, or masks that are there already.
+        RunError: not a usable run, one without a calibration, or files that are there already.
         DataError: no images, two images with one mask name, or unreadable images; the masks of all others are
             written first.
-        ConfigError: the batch size is below 1, `output` is where the images are, or there is no such branch.
+        ConfigError: the batch size is below 1, `output` is where the images are, or there is no such branch,
+            or no calibration of it.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
-    spec, student, interpolation, volumes = _load(RunFolder(Path(run)))
-    network = branch_of(student, branch).to(device)
+    files = RunFolder(Path(run))
+    spec, student, interpolation, volumes = _load(files)
+    network = branch_of(student, branch) if not calibrated else _calibrated(student, files, branch)
+    network = network.to(device)
     if volumes is not None:
         return predict_volumes(
             network,
@@ -83,6 +97,7 @@ def predict(
             channels=spec.in_channels,
             batch_size=batch_size,
             overwrite=overwrite,
+            uncertainty=uncertainty,
         )
     if spec.task != "segmentation":
         answers = predict_answers(
@@ -94,18 +109,33 @@ def predict(
             device=device,
             batch_size=batch_size,
             overwrite=overwrite,
+            uncertainty=uncertainty,
         )
         return [answers]
     targets = plan_masks(Path(folder), Path(output), overwrite=overwrite)
+    table = UncertaintyTable(Path(folder), Path(output), overwrite=overwrite) if uncertainty else None
     written: list[Path] = []
     problems: list[DataError] = []
     with predicting(network):
         for chunk in track(list(_chunks(list(targets), batch_size)), "predicting"):
             images = _read(chunk, spec, problems)
-            written += _predict_images(network, images, targets, spec.size, interpolation, device)
+            written += _predict_images(network, images, targets, spec.size, interpolation, device, table)
+    if table is not None:
+        table.write()
     if problems:
         raise DataError(f"{problems[0]} ({len(problems)} of {len(targets)} images have no mask in {output})")
     return written
+
+
+def _calibrated(student: nn.Module, run: RunFolder, branch: str | None) -> Calibrated:
+    if branch is not None:
+        raise ConfigError(f"the calibration of {run.root} is not that of a branch; leave the branch out")
+    if not run.calibrator.is_file():
+        raise RunError(
+            f"{run.root} has no fitted calibration; fit one: meddistill evaluate {run.root} --calibrate "
+            "temperature"
+        )
+    return Calibrated(branch_of(student, None), load_calibrator(run.calibrator)).eval()
 
 
 def _load(run: RunFolder) -> tuple[ModelSpec, nn.Module, Interpolation, VolumeReading | None]:
@@ -170,6 +200,7 @@ def _predict_images(
     size: tuple[int, ...],
     interpolation: Interpolation,
     device: torch.device | str,
+    table: UncertaintyTable | None,
 ) -> list[Path]:
     """Predict some images together and write their masks."""
     if not images:
@@ -178,7 +209,11 @@ def _predict_images(
     logits = network(torch.stack(resized).to(device)).float()
     for (path, image), single in zip(images.items(), logits, strict=True):
         original = F.interpolate(single[None], size=image.shape[1:], mode="bilinear")[0]
-        _write_mask(original.argmax(dim=0), len(original), targets[path])
+        _write_mask(original.max(dim=0).indices, len(original), targets[path])
+    if table is not None:
+        maps = Maps.of_answers(logits)
+        for index, path in enumerate(images):
+            table.add(path, targets[path], maps.of(index).of_case("entropy"))
     return [targets[path] for path in images]
 
 

@@ -17,8 +17,9 @@ from meddistill.data.volumes import (
 )
 from meddistill.data.volumes.nifti import strip_nifti
 from meddistill.deploy.targets import is_mask, plan_targets
+from meddistill.deploy.uncertainty_table import UncertaintyTable
 from meddistill.errors import DataError
-from meddistill.evaluation.tiling import label_map
+from meddistill.evaluation.tiling import label_map, whole_maps
 from meddistill.evaluation.volume_input import VolumeReading
 from meddistill.progress import track
 
@@ -32,6 +33,7 @@ def predict_volumes(
     channels: int,
     batch_size: int,
     overwrite: bool,
+    uncertainty: bool,
 ) -> list[Path]:
     """Write a label map for every volume of `folder`; see `meddistill.deploy.predict.predict`.
 
@@ -43,13 +45,15 @@ def predict_volumes(
         channels: of the images.
         batch_size: slices at a time.
         overwrite: replace label maps that are there.
+        uncertainty: also write how uncertain the network is of each volume.
 
     Raises:
-        RunError: label maps that are there already.
+        RunError: files that are there already.
         DataError: no volumes, two with one name, or volumes that cannot be read; all others are done first.
         ConfigError: `output` is where the volumes are.
     """
     targets = plan_volumes(folder, output, overwrite=overwrite)
+    table = UncertaintyTable(folder, output, overwrite=overwrite) if uncertainty else None
     predictor = reading.how.predictor(network, batch_size=batch_size)
     written: list[Path] = []
     problems: list[DataError] = []
@@ -59,9 +63,17 @@ def predict_volumes(
         except DataError as error:
             problems.append(error)
             continue
-        labels = label_map(predictor(image), geometry.shape)
+        slabs = predictor(image)
+        if table is None:
+            labels = label_map(slabs, geometry.shape)
+        else:
+            maps = whole_maps(slabs, geometry.shape)
+            labels = maps.prediction.to(torch.uint8)
+            table.add(path, target, maps.of_case("entropy"))
         write_volume(target, labels.numpy(), geometry)
         written.append(target)
+    if table is not None:
+        table.write()
     if problems:
         raise DataError(f"{problems[0]} ({len(problems)} of {len(targets)} volumes have no mask in {output})")
     return written

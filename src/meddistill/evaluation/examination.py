@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,40 +13,15 @@ from torch import Tensor
 
 from meddistill.data.case import IGNORE_INDEX, Case
 from meddistill.data.task import Task
+from meddistill.evaluation.answer_maps import Maps
 from meddistill.evaluation.calibration_tally import CalibrationTally
 from meddistill.evaluation.fine_histogram import FineHistogram
 from meddistill.evaluation.overlap import dice_score
 from meddistill.evaluation.proper_scores import two_classes
 from meddistill.evaluation.selective import CaseRanking, PixelRanking
-from meddistill.evaluation.uncertainty import Mixture, case_uncertainty
-
-MEASURES: Mapping[str, Callable[[Mixture], Tensor]] = {
-    "entropy": Mixture.entropy,
-    "disagreement": Mixture.disagreement,
-}
-"""Measures of uncertainty by name."""
 
 PIXEL_CELLS = 1024
 """Cells in which the pixels of each case are counted by their uncertainty: 16 KB for a case and a measure."""
-
-
-class Maps(NamedTuple):
-    """What is kept of the answers about some images, or about a part of a volume.
-
-    Args:
-        prediction: (B, *S) the class with the largest probability.
-        foreground: (B, *S) probability of any class but the first.
-        uncertainty: for each measure (B, *S) in 0..1.
-    """
-
-    prediction: Tensor
-    foreground: Tensor
-    uncertainty: Mapping[str, Tensor]
-
-    def of(self, index: int) -> Maps:
-        """Those of one image, without the axis of the batch."""
-        of_one = {name: values[index] for name, values in self.uncertainty.items()}
-        return Maps(self.prediction[index], self.foreground[index], of_one)
 
 
 @dataclass(frozen=True)
@@ -75,7 +50,7 @@ class Examination:
     Args:
         task: what the student answers.
         num_classes: K; of labels that do not exclude each other their number.
-        measures: names in `MEASURES`.
+        measures: names in `answer_maps.MEASURES`.
         error_below: Dice below which a case is an error; of whole images every wrong answer is one.
 
     Example:
@@ -112,12 +87,7 @@ class Examination:
             answers = map(two_classes, answers)
         self.before.update(raw, label)
         self.after.update(logits, label)
-        mixture = Mixture()
-        for answer in answers:
-            mixture.add(answer)
-        probabilities = logits.float().softmax(dim=1)
-        found = {name: MEASURES[name](mixture).cpu() for name in self.measures}
-        return Maps(logits.argmax(dim=1).cpu(), 1 - probabilities[:, 0].cpu(), found)
+        return Maps.of_answers(logits, answers, self.measures)
 
     def add(self, case: Case, maps: Maps, label: Tensor) -> None:
         """Take in a case whose maps (*S) are complete; one without any known label is left out.
@@ -139,7 +109,7 @@ class Examination:
                 case,
                 score,
                 wrong=score < self.error_below if dense else bool(wrong.any()),
-                uncertainty={name: _of_case(maps, name, dense) for name in self.measures},
+                uncertainty={name: maps.of_case(name, dense=dense) for name in self.measures},
                 pixels={name: _counted(maps.uncertainty[name][known], wrong) for name in self.measures}
                 if dense
                 else {},
@@ -174,13 +144,6 @@ class Examination:
             identity = {"case": found.case.id, "group": found.case.group or found.case.id}
             numbers = {"stratum": found.case.stratum, "score": found.score, "wrong": int(found.wrong)}
             yield identity | numbers | dict(found.uncertainty)
-
-
-def _of_case(maps: Maps, measure: str, dense: bool) -> float:
-    uncertainty = maps.uncertainty[measure]
-    if not dense:
-        return float(uncertainty.mean())
-    return case_uncertainty(uncertainty, maps.prediction, maps.foreground)
 
 
 def _counted(uncertainty: Tensor, wrong: Tensor) -> FineHistogram:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from meddistill.calibration import Calibrated, Calibrator
-from meddistill.evaluation.examination import Examination, Maps
+from meddistill.evaluation.answer_maps import Maps
+from meddistill.evaluation.examination import Examination
 from meddistill.evaluation.inference import device_of, predicting
 from meddistill.evaluation.tiling import VolumePredictor
 from meddistill.evaluation.volume_input import VolumeInput
@@ -89,24 +89,12 @@ def _looked_at(
     predictors: list[VolumePredictor], who: Examined, examination: Examination, image: Tensor, label: Tensor
 ) -> Maps:
     """The maps (Z, Y, X) of a volume; all predictors give the same slabs."""
-    whole = _empty(label.shape, examination.measures)
+    whole = Maps.empty(label.shape, examination.measures)
     for slabs in zip(*(predictor(image) for predictor in predictors), strict=True):
         where, raw = slabs[0]
         others = [slab.logits[None] for slab in slabs[1 : 1 + len(who.way.others)]]
         logits = slabs[-1].logits if who.calibrator is not None else raw
         own = [logits[None]] if who.way.own else []
         known = label[where][None].to(raw.device).long()
-        _write(whole, where, examination.look(raw[None], logits[None], (*own, *others), known).of(0))
+        whole.fill(where, examination.look(raw[None], logits[None], (*own, *others), known).of(0))
     return whole
-
-
-def _empty(shape: torch.Size, measures: tuple[str, ...]) -> Maps:
-    uncertainty = {name: torch.zeros(shape) for name in measures}
-    return Maps(torch.zeros(shape, dtype=torch.int16), torch.zeros(shape), uncertainty)
-
-
-def _write(whole: Maps, where: tuple[slice, slice, slice], maps: Maps) -> None:
-    whole.prediction[where] = maps.prediction.to(torch.int16)
-    whole.foreground[where] = maps.foreground
-    for name, values in maps.uncertainty.items():
-        whole.uncertainty[name][where] = values

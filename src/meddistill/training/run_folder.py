@@ -131,6 +131,11 @@ class RunFolder:
         return self.root / "evaluation" / "uncertainty-scores.csv"
 
     @property
+    def calibrator(self) -> Path:
+        """What was fitted last to make the student's probabilities honest, safetensors; where it was."""
+        return self.root / "evaluation" / "calibrator.safetensors"
+
+    @property
     def report(self) -> Path:
         """The self-contained page."""
         return self.root / "report.html"

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from meddistill.calibration import CALIBRATORS, Calibrated, Fitted
+from meddistill.calibration import CALIBRATORS, Calibrated, Fitted, save_calibrator
 from meddistill.config import Recipe
 from meddistill.config.attacks import attacked_sets
 from meddistill.errors import ConfigError, RunError, unknown_name
@@ -65,8 +65,9 @@ def assess(run: Path | str, question: Question, *, split: str = "test") -> dict[
     """Examine the student of a run on a split; write what was found into its folder and return it.
 
     The calibrator is fitted on the calibration split of the run, or on its selection split where there is no
-    other. Weights and scores of the run stay as they are. `evaluation/uncertainty.json` holds what is
-    returned, `uncertainty-scores.csv` the score and uncertainty of each case.
+    other, and stored as `evaluation/calibrator.safetensors`, which stays until another one is fitted. Weights
+    and scores of the run stay as they are. `evaluation/uncertainty.json` holds what is returned,
+    `uncertainty-scores.csv` the score and uncertainty of each case.
 
     Args:
         run: a finished run folder.
@@ -107,6 +108,8 @@ def assess(run: Path | str, question: Question, *, split: str = "test") -> dict[
         "error_below": question.error_below if examination.task == "segmentation" else None,
         "measures": _summaries(examination, seed=recipe.seed),
     }
+    if fitted is not None:
+        save_calibrator(fitted.calibrator, folder.calibrator)
     write_text(folder.uncertainty_scores, _csv(examination))
     write_json(folder.uncertainty, found)
     stored: dict[str, Any] = read_json(folder.uncertainty)
