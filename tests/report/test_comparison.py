@@ -5,6 +5,7 @@ import pytest
 
 from meddistill.evaluation.compare import Comparison
 from meddistill.report import ComparedRun, write_comparison
+from meddistill.report.comparison_sentences import sentences
 from tests.report.builders import MEANS, build_comparison
 from tests.report.markup import check_accessible_and_alone
 
@@ -69,6 +70,26 @@ def test_the_first_metric_is_put_in_sentences(source):
     )
     assert sentences[2].startswith("tpl_uncert: better than iid in Dice")
     assert sentences[3].startswith("cpl: worse than iid in Dice")
+
+
+def test_many_rows_are_named_together_by_what_is_said_of_them():
+    comparison = build_comparison()
+    few = sentences(comparison)
+    assert len(few) == 5
+    tests = [
+        replace(test, row=f"{test.row}_{number}", mean_difference=test.mean_difference * number)
+        for test in comparison.tests
+        for number in (1, 2)
+    ]
+    many = sentences(replace(comparison, tests=tuple(tests)))
+    assert [sentence.partition(":")[0] for sentence in many] == [
+        "Better than iid in Dice",
+        "No clear difference from iid in Dice",
+        "Worse than iid in Dice",
+    ]
+    assert many[0].startswith("Better than iid in Dice: tpl_uncert_2 (+0.062), cpl_tpl_2 (+0.044), tpl_2")
+    named = [name for sentence in many for name in re.findall(r"(\w+) \(", sentence)]
+    assert sorted(named) == sorted({test.row for test in tests})
 
 
 def test_the_tests_table_reads_every_test(source):

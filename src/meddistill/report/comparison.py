@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from meddistill.evaluation.cautions import cautions
 from meddistill.files import write_text
+from meddistill.report.comparison_sentences import sentences
 from meddistill.report.comparison_tables import (
     ComparedRun,
-    against_baseline,
-    reading,
     runs_table,
     score_table,
     tests_table,
@@ -21,11 +20,7 @@ from meddistill.report.cost_parts import cost_parts
 from meddistill.report.details import Details
 from meddistill.report.forest import Estimate, forest
 from meddistill.report.numbers import (
-    metric,
-    p_value,
     set_words,
-    signed,
-    signed_interval,
 )
 from meddistill.report.rank_parts import rank_parts
 from meddistill.report.reading import to_number
@@ -37,8 +32,7 @@ from meddistill.report.tables import Table
 from meddistill.report.templates import render
 
 if TYPE_CHECKING:
-    from meddistill.evaluation.compare import Comparison, ComparisonTest
-    from meddistill.evaluation.margin import MarginTest
+    from meddistill.evaluation.compare import Comparison
 
 
 def write_comparison(
@@ -153,44 +147,13 @@ def _on_set(
         name=name,
         words=set_words(name),
         baseline=comparison.baseline,
-        sentences=tuple(_sentences(comparison)),
+        sentences=tuple(sentences(comparison)),
         table=with_existing(score_table(comparison, runs), folder, stem),
         tests=tests_table(comparison),
         pictures=tuple(_pictures(comparison, where)),
         bootstrap=comparison.method == "bootstrap",
         seeds=any(to_number(row.seeds_low) is not None for row in comparison.rows),
         cautions=tuple(cautions(comparison)),
-    )
-
-
-def _sentences(comparison: Comparison) -> list[str]:
-    """What the tests on the first metric say, one sentence a row, then the margin's verdicts."""
-    first = comparison.metrics[0] if comparison.metrics else ""
-    found = [test for test in against_baseline(comparison).values() if test.metric == first]
-    return [
-        *(f"{test.row}: {_reading(test)} {_difference(test)}." for test in found),
-        *map(_margin, comparison.margins),
-    ]
-
-
-def _margin(found: MarginTest) -> str:
-    ends = signed_interval(found.worst, found.best, found.metric)
-    name = metric(found.metric).label
-    return f"{found.row} against {found.against} in {name}: {found.words} (95 % CI {ends}{found.counted})."
-
-
-def _reading(test: ComparisonTest) -> str:
-    name, words = metric(test.metric).label, reading(test)
-    if not test.significant:
-        return f"{words} from {test.against} in {name}"
-    word, _, seeds = words.partition(" ")
-    return f"{word} than {test.against} in {name}" + (f" {seeds}" if seeds else "")
-
-
-def _difference(test: ComparisonTest) -> str:
-    ends = signed_interval(test.low, test.high, test.metric)
-    return (
-        f"({signed(test.mean_difference, test.metric)}, 95 % CI {ends}, Holm p {p_value(test.p_mean_holm)})"
     )
 
 
