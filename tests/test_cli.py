@@ -244,3 +244,5 @@ def test_a_study_trains_every_row_once(trains, tmp_path, capfd, monkeypatch):
     assert {log.name: log.read_text() for log in (out / "logs").iterdir()} == logs
     assert {row["row"] for row in csv.DictReader((out / "table.csv").open())} == {"iid", "kd"}
     assert (out / "report.html").is_file()
+    costs = {row["Row"]: float(row["Inference time"]) for row in csv.DictReader((out / "costs.csv").open())}
+    assert costs["iid"] == costs["kd"] > 0

@@ -80,7 +80,9 @@ def study_page(folder: Path, rows: Sequence[str] = ROWS, first_case: str = "case
             write_json(RunFolder(run).environment, facts | {"split_counts": {"train": 60, "test": CASES}})
             size = 4 if place == 1 else 1
             macs = None if place == len(rows) - 1 else 9_800_000 * size
-            runs.append(ComparedRun(name, seed, run, 60.0 + 30 * place + seed, 31_000 * size, macs))
+            runs.append(
+                ComparedRun(name, seed, run, 60.0 + 30 * place + seed, 31_000 * size, macs, 0.0021 * size)
+            )
     return write_comparison(
         "A study",
         comparison,

@@ -45,6 +45,7 @@ class ComparedRun:
         seconds: training time, or None when unknown.
         parameters: parameters of the student, or None when unknown.
         macs: multiply-adds of the student for one image, or None when unknown.
+        inference: seconds that the student takes for one image, or None when unknown.
     """
 
     row: str
@@ -53,6 +54,7 @@ class ComparedRun:
     seconds: float | None = None
     parameters: int | None = None
     macs: int | None = None
+    inference: float | None = None
 
 
 def against_baseline(comparison: Comparison) -> dict[tuple[str, str], ComparisonTest]:

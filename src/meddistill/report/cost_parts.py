@@ -44,7 +44,7 @@ class CostParts:
 
 
 def costs(runs: Sequence[ComparedRun], rows: Sequence[str]) -> tuple[Cost, ...]:
-    """Training time (mean over seeds), parameters and multiply-adds of each row."""
+    """Training time (mean over seeds), parameters, multiply-adds and inference time of each row."""
 
     def of_rows(value: Callable[[ComparedRun], float | None]) -> dict[str, float | None]:
         known = {row: [v for run in runs if run.row == row and (v := value(run)) is not None] for row in rows}
@@ -59,6 +59,12 @@ def costs(runs: Sequence[ComparedRun], rows: Sequence[str]) -> tuple[Cost, ...]:
         ),
         Cost("Parameters", "of the student", magnitude, of_rows(lambda r: r.parameters)),
         Cost("MACs", "multiply-adds of the student for one image", magnitude, of_rows(lambda r: r.macs)),
+        Cost(
+            "Inference time",
+            "of one image, on the machine that made this page",
+            duration,
+            of_rows(lambda r: r.inference),
+        ),
     )
 
 

@@ -177,15 +177,14 @@ def duration(seconds: Any) -> str:
     """Seconds in the unit that suits them.
 
     Example:
-        >>> duration(42.3), duration(754), duration(9000), duration(None)
-        ('42.3 s', '12.6 min', '2.5 h', '–')
+        >>> duration(42.3), duration(754), duration(9000), duration(0.0123), duration(None)
+        ('42.3 s', '12.6 min', '2.5 h', '12.3 ms', '–')
     """
     found = to_number(seconds)
     if found is None:
         return ABSENT
-    length, unit = next(
-        (size, name) for size, name in ((3600, "h"), (60, "min"), (1, "s")) if found >= size or size == 1
-    )
+    units = ((3600, "h"), (60, "min"), (1, "s"), (0.001, "ms"))
+    length, unit = next((size, name) for size, name in units if found >= size or name == "ms")
     return f"{found / length:.1f} {unit}"
 
 

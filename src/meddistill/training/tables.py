@@ -22,6 +22,7 @@ from meddistill.report import ComparedRun, write_comparison
 from meddistill.training.attacks import check_same_attacks
 from meddistill.training.evaluate import read_recipe
 from meddistill.training.hardware import command_line
+from meddistill.training.inference_time import inference_times
 from meddistill.training.run_folder import RunFolder, read_json
 from meddistill.training.study import PlannedRun, shared_sets
 from meddistill.training.study_details import study_details
@@ -257,13 +258,14 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
         for file in in_folder(out, f"table{suffix}"):
             write_table(comparison, file)
         write_json(out / f"comparison{suffix}.json", comparison.to_dict())
+    inference = inference_times([run.folder for run in runs])
     page = write_comparison(
         recipe.name,
         comparisons[names[0]],
         out / "report.html",
         name=names[0],
         others={name: comparisons[name] for name in names[1:]},
-        runs=[_compared(run) for run in runs],
+        runs=[_compared(run, inference[run.folder]) for run in runs],
         details=study_details(runs, comparisons[names[0]], tables[names[0]], names[0]),
         command=command_line(),
         config=recipe_to_yaml(recipe),
@@ -271,7 +273,7 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
     return comparisons, page
 
 
-def _compared(run: PlannedRun) -> ComparedRun:
+def _compared(run: PlannedRun, inference: float) -> ComparedRun:
     folder = RunFolder(run.folder)
     model = read_json(folder.model)
     return ComparedRun(
@@ -281,4 +283,5 @@ def _compared(run: PlannedRun) -> ComparedRun:
         seconds=folder.read_state().get("seconds"),
         parameters=model["parameters"],
         macs=model.get("macs"),
+        inference=inference,
     )
