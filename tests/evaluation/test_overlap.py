@@ -18,6 +18,7 @@ from meddistill.evaluation import (
     precision_score,
     recall_score,
 )
+from meddistill.evaluation.overlap import check_maps
 
 SCORES = [dice_score, iou_score, precision_score, recall_score]
 MONAI_NAMES = {
@@ -128,6 +129,16 @@ def test_any_integer_type_gives_the_same(dtype):
     prediction, label = random_maps((2, 8, 8), 2, seed=4)
     expected = dice_score(prediction, label, num_classes=2)
     assert torch.equal(dice_score(prediction.to(dtype), label.to(dtype), num_classes=2), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize("wrong", [-1, -128, 2, 127])
+def test_wrong_values_are_found_in_maps_of_any_type_and_any_order_in_memory(dtype, wrong):
+    maps = [values.to(dtype).transpose(1, 2) for values in random_maps((2, 8, 6), 2, seed=4)]
+    check_maps(*maps, 2)
+    maps[1][1, 3, 5] = wrong
+    with pytest.raises(DataError, match="label has values"):
+        check_maps(*maps, 2)
 
 
 def test_small_integer_types_do_not_overflow_with_many_cases():
