@@ -74,7 +74,7 @@ def test_local_temperatures_follow_the_image():
 
 @pytest.mark.parametrize("kind", CALIBRATORS)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.05, 50))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_nothing_is_worse_than_before_on_the_examples(kind: str, seed: int, scale: float):
     """Also for labels that have nothing to do with the logits."""
     logits, labels = random_logits(seed, (2, 3, 6, 6), scale)

@@ -60,7 +60,7 @@ def test_the_result_scales_with_the_logits():
 
 
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.01, 200), share=st.floats(0, 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_it_is_never_worse_than_no_calibration(seed: int, scale: float, share: float):
     """Also for labels that have little to do with the logits."""
     logits, labels = drawn(scale, (200, 4), seed)

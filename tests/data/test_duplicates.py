@@ -109,7 +109,7 @@ def test_tiny_images_and_short_lists():
     assert [(pair.first, pair.second) for pair in found] == [(1, 4)]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.permutations(range(8)))
 def test_result_does_not_depend_on_order(order):
     images = [*SCANS[:5], with_calipers(SCANS[0]), SCANS[1].copy(), np.roll(SCANS[2], 2, axis=2)]

@@ -23,7 +23,7 @@ def groups(cases):
     return {group_of(case) for case in cases}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(grouped_cases(), st.floats(0.01, 1), st.floats(0.01, 1), st.integers(0, 99))
 def test_a_smaller_share_is_a_part_of_a_larger_one(cases, first, second, seed):
     small, large = sorted((first, second))
@@ -34,7 +34,7 @@ def test_a_smaller_share_is_a_part_of_a_larger_one(cases, first, second, seed):
         assert found == [case for case in cases if group_of(case) in groups(found)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(grouped_cases(), st.floats(0.01, 1), st.randoms(use_true_random=False))
 def test_a_share_does_not_depend_on_the_order(cases, share, shuffler):
     mixed = list(cases)
@@ -42,7 +42,7 @@ def test_a_share_does_not_depend_on_the_order(cases, share, shuffler):
     assert groups(take_share(mixed, share, salt="x")) == groups(take_share(cases, share, salt="x"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from("abcd"), st.integers(1, 40), min_size=1), st.floats(0.05, 1))
 def test_a_share_keeps_the_strata_in_proportion(counts, share):
     cases = [Case(f"{s}{n}", stratum=s) for s, count in counts.items() for n in range(count)]
@@ -66,7 +66,7 @@ def test_the_salt_draws_the_share():
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grouped_cases(), st.integers(2, 4), st.integers(0, 99))
 def test_parts_are_disjoint_and_cover_everything(cases, of, seed):
     parts = share_out(cases, {str(n): 1 / of for n in range(of)}, salt=str(seed))

@@ -182,7 +182,10 @@ def outcome(path):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL.*")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(position=st.floats(0, 1), value=st.integers(0, 255), ending=st.sampled_from(["png", "bmp", "tif"]))
 def test_a_changed_byte_gives_an_image_or_a_data_error(tmp_path, position, value, ending):
     path = write_image(tmp_path / f"a.{ending}", GREY)

@@ -47,7 +47,7 @@ def cache(shapes, boxes=None, patch=PATCH):
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_file_gives_back_any_part_of_any_volume(data):
     shapes = data.draw(st.lists(st.tuples(*[st.integers(1, 6)] * 3), min_size=1, max_size=4))
     channels = data.draw(st.sampled_from([None, 1, 3]))

@@ -33,7 +33,7 @@ def test_shapes_types_and_values(size):
     assert image.max() - image.min() > 100
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**63), st.sampled_from([0.0, 0.3, 1.0, None]), st.sampled_from([0, 1, 3, None]))
 def test_same_arguments_give_the_same_values(seed, clarity, lesions):
     first = phantom_case(seed, size=(48, 40), clarity=clarity, lesions=lesions)

@@ -12,7 +12,7 @@ from meddistill.errors import ConfigError
 sizes = st.lists(st.integers(1, 9), min_size=2, max_size=3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes, st.data())
 def test_labels_agree_with_nearest_exact_in_2d_and_3d(old, data):
     new = tuple(data.draw(st.lists(st.integers(1, 9), min_size=len(old), max_size=len(old))))

@@ -36,7 +36,7 @@ def grouped_cases(draw):
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grouped_cases(), st.integers(0, 1000), st.randoms(use_true_random=False))
 def test_groups_stay_whole_and_order_does_not_matter(cases, seed, shuffler):
     fractions = {"train": 0.6, "selection": 0.2, "test": 0.2}
@@ -48,7 +48,7 @@ def test_groups_stay_whole_and_order_does_not_matter(cases, seed, shuffler):
     assert ids(split_cases(source_of(mixed), fractions=fractions, seed=seed)) == ids(split)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from("abcd"), st.integers(20, 60), min_size=1), st.integers(0, 1000))
 def test_single_cases_come_close_to_the_fractions_in_each_stratum(counts, seed):
     split = split_cases(source_of(singles(counts)), fractions=FRACTIONS, seed=seed)
@@ -212,7 +212,7 @@ def test_other_seeds_give_other_parts():
     assert set(parts[0].cases["train"]) != set(parts[1].cases["train"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(grouped_cases(), st.floats(0.05, 1), st.floats(0.05, 1), st.integers(0, 99))
 def test_fractions_of_a_split_are_nested_and_never_touch_test(cases, first, second, seed):
     small, large = sorted((first, second))
@@ -262,7 +262,7 @@ def test_images_without_labels_are_all_for_training():
     assert split.note.startswith("all images, which have no labels; selection 0.2 carved")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(grouped_cases(), st.integers(0, 1000), st.integers(0, 3))
 def test_a_subset_narrows_the_training_split_alone(cases, seed, index):
     """Teachers of all subsets and their student share every other split, and groups stay whole."""

@@ -72,7 +72,7 @@ def test_constant_features_say_nothing():
     assert found.auroc == ((0.5, 0.5, 0.5),) * 2
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(scale=st.floats(1e-3, 1e3), shift=st.floats(-100, 100), seed=st.integers(0, 99))
 def test_scale_and_shift_of_features_do_not_matter(scale, shift, seed):
     labels = np.arange(40) % 2

@@ -29,7 +29,7 @@ def by_hand(first, second, sampling):
 
 
 @pytest.mark.parametrize("many", [0, 10_000])
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(pair=pairs())
 def test_distances_are_the_smallest_of_all(many, pair):
     """By looking round first (`many` is 0) and without."""

@@ -74,7 +74,7 @@ def test_the_classwise_error_is_the_mean_of_torchmetrics_binary_errors(shape, nu
 
 
 @given(seed=st.integers(0, 10_000), cut=st.integers(1, 11))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_batches_of_any_size_give_the_number_of_the_whole_set(seed: int, cut: int):
     logits, labels = some_unknown(random_logits(seed, (12, 3, 4, 4), 3.0))
     probabilities = logits.softmax(dim=1)

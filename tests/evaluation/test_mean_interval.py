@@ -82,7 +82,7 @@ def test_cases_of_a_patient_are_not_independent():
     assert (low, high) == pytest.approx(mean_ci(patients))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), shift=st.floats(-2, 2), runs=st.integers(1, 3))
 def test_order_names_and_a_shift_change_nothing_else(seed, shift, runs):
     rng = np.random.default_rng(seed)
@@ -94,7 +94,7 @@ def test_order_names_and_a_shift_change_nothing_else(seed, shift, runs):
     assert moved == pytest.approx((low + shift, high + shift))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(values=st.lists(st.floats(0, 1), min_size=2, max_size=20), seed=st.integers(0, 99))
 @example(values=[0.0, 0.0, 2.9e-145], seed=0)
 def test_the_mean_lies_in_the_interval_and_this_within_the_bounds(values, seed):

@@ -74,7 +74,7 @@ def test_a_case_without_any_labelled_pixel_is_both_empty():
     assert dice_score(torch.ones_like(label), label, num_classes=2).isnan().all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), classes=st.integers(2, 5), size=st.integers(1, 6))
 def test_dice_and_iou_are_two_views_of_one_thing(seed, classes, size):
     prediction, label = random_maps((2, size, size), classes, seed)

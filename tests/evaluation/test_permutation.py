@@ -40,7 +40,7 @@ def test_a_group_changes_its_sign_as_a_whole_and_counts_with_its_cases():
     assert sign_flip_p(many, groups=np.repeat(np.arange(4), 25)) == 2 / 2**4
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=EXACT_GROUPS - 4), st.randoms())
 def test_is_a_share_that_order_sign_and_unit_do_not_change(differences, random):
     p = sign_flip_p(differences)

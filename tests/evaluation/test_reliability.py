@@ -39,7 +39,7 @@ def loop_ece(probabilities: torch.Tensor, labels: torch.Tensor, num_bins: int) -
 
 
 @given(seed=st.integers(0, 10_000), num_bins=st.integers(1, 30))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_agrees_with_the_definition(seed: int, num_bins: int):
     probabilities, labels = random_case(seed)
     labels[:, 0] = IGNORE_INDEX
@@ -48,7 +48,7 @@ def test_agrees_with_the_definition(seed: int, num_bins: int):
 
 
 @given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(0, 12), max_size=3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_batches_of_any_size_give_the_number_of_the_whole_set(seed: int, cuts: list[int]):
     probabilities, labels = random_case(seed, (12, 3, 4, 4))
     bins = ReliabilityBins()

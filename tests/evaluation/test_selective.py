@@ -28,7 +28,7 @@ answers = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.floats(0,
 
 
 @given(answers)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_area_and_points_agree_with_the_definition(pairs):
     uncertainty, risk = (list(column) for column in zip(*pairs, strict=True))
     found, expected = RiskCoverage.of(uncertainty, risk), by_definition(uncertainty, risk)
@@ -39,7 +39,7 @@ def test_area_and_points_agree_with_the_definition(pairs):
 
 
 @given(answers, st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_weights_count_an_answer_again_and_again(pairs, data):
     uncertainty, risk = (np.array(column) for column in zip(*pairs, strict=True))
     weights = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(risk), max_size=len(risk))))
@@ -50,7 +50,7 @@ def test_weights_count_an_answer_again_and_again(pairs, data):
 
 
 @given(answers)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_order_is_better_than_the_best(pairs):
     uncertainty, risk = (np.array(column) for column in zip(*pairs, strict=True))
     ranking = CaseRanking(uncertainty, risk, risk > 0.5)

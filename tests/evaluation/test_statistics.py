@@ -64,7 +64,7 @@ def test_undefined_scores_are_left_out():
     assert bootstrap_ci([0.25, 0.25, 0.25]) == (0.25, 0.25)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(values=st.lists(st.floats(0, 1), min_size=3, max_size=20), seed=st.integers(0, 99))
 @example(values=[0.0, 0.0, 2.9e-145], seed=0)
 def test_interval_lies_within_the_values(values, seed):
@@ -107,7 +107,7 @@ def test_paired_test_equals_scipy():
 
 
 @given(shift=st.floats(-3, 3), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_neither_the_order_of_cases_nor_a_shift_of_both_rows_matters(shift, seed):
     rng = np.random.default_rng(seed)
     a, b, groups, order = (
@@ -151,7 +151,6 @@ def test_many_cases_of_one_patient_do_not_make_a_result():
     assert paired_test(a, np.zeros(100), groups=groups).p_value == 0.125  # the least that 4 patients can show
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=15))
 def test_effect_size_is_antisymmetric_and_bounded(differences):
     effect = rank_biserial(differences)
@@ -177,7 +176,6 @@ def test_holm_ignores_tests_that_were_not_possible():
     assert adjusted[2] == pytest.approx(0.04)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=10))
 def test_holm_keeps_the_order_and_never_lowers_a_p_value(p_values):
     adjusted = holm(p_values)

@@ -101,7 +101,7 @@ def test_both_empty_is_undefined_unless_told_otherwise():
     assert normalised_surface_dice(empty, empty, num_classes=2, both_empty=1.0).item() == 1.0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(data=st.data(), shape=st.tuples(st.integers(1, 9), st.integers(1, 9)))
 def test_missing_a_structure_is_never_better_than_the_worst_segmentation(data, shape):
     label, prediction = (torch.zeros(1, *shape, dtype=torch.long) for _ in range(2))

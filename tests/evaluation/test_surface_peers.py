@@ -58,7 +58,7 @@ def known_one_hot(prediction, label):
     return [values * known for values in whole]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(problem=problems())
 def test_equals_monai_on_any_masks(problem):
     from monai.metrics import (
@@ -86,7 +86,7 @@ def test_equals_monai_on_any_masks(problem):
         np.testing.assert_allclose(either.nan_to_num(1), expected, rtol=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(problem=problems())
 def test_the_distances_are_those_of_medpy(problem):
     """Its `assd` is our ASD since medpy 0.5; its `hd95` takes the percentile of both ways at once, which is

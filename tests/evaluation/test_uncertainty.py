@@ -14,7 +14,7 @@ from tests.evaluation.answer_maps import random_logits
 
 
 @given(seed=st.integers(0, 10_000), answers=st.integers(1, 5), scale=st.floats(0.01, 30))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_entropy_is_mean_entropy_and_disagreement(seed: int, answers: int, scale: float):
     mixture, means = Mixture(), torch.zeros(2, 4, 3)
     probabilities, divergences = [], []

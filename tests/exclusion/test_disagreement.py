@@ -39,7 +39,7 @@ def test_by_hand():
 
 
 @given(seed=st.integers(0, 1000), members=st.integers(2, 5), classes=st.integers(2, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_it_lies_between_nothing_and_the_logarithm_of_the_members(seed, members, classes):
     p = torch.stack([randomly((2, classes, 5, 4), seed=seed + i, scale=9) for i in range(members)])
     found = disagreement(p)

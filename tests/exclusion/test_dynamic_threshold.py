@@ -30,7 +30,7 @@ def iterated(measured: torch.Tensor, tau: float) -> torch.Tensor | None:
 
 
 @given(rows=cases, tau=st.sampled_from([0.5, 0.8, 0.95]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_iteration_from_equal_frequencies_ends_at_the_same_selection(rows, tau):
     measured = table(rows)
     expected = iterated(measured, tau)
@@ -40,7 +40,7 @@ def test_iteration_from_equal_frequencies_ends_at_the_same_selection(rows, tau):
 
 
 @given(rows=cases, tau=st.sampled_from([0.5, 0.8, 0.95]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_selected_case_is_above_the_threshold_that_the_selection_gives(rows, tau):
     measured = table(rows)
     classes, confidence = measured[:, 0].long(), measured[:, 1]

@@ -64,7 +64,7 @@ def test_both_entropies_differ_on_a_mask_of_one_grey():
 
 
 @given(seed=st.integers(0, 1000), classes=st.integers(2, 5), scale=st.sampled_from([0.0, 1.0, 100.0]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_entropies_lie_between_their_bounds(seed, classes, scale):
     p = randomly((2, classes, 7, 6), seed=seed, scale=scale)
     grey, pixels = grey_level_entropy(p), pixel_entropy(p)
@@ -74,7 +74,7 @@ def test_entropies_lie_between_their_bounds(seed, classes, scale):
 
 @pytest.mark.parametrize("rule", [GreyLevelEntropy, PixelEntropy])
 @given(values=st.lists(st.floats(0.001, 8), min_size=1, max_size=20), limit=st.floats(0.001, 8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_suggested_limit_keeps_the_best_case(rule, values, limit):
     measured = torch.tensor(values)[:, None]
     if bool(rule(limit).keeps(measured).any()):

@@ -65,7 +65,7 @@ def test_a_rule_sees_only_what_those_before_it_kept():
 
 
 @given(seed=st.integers(0, 500), cases=st.integers(0, 9), order=st.permutations(list(RULES)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_count_adds_up(seed, cases, order):
     rules = [create_rule(name) for name in order[: seed % 7]]
     answers = for_every_rule((cases, 3, 9, 9), seed=seed)

@@ -49,7 +49,7 @@ def test_what_to_relax():
 
 
 @given(pixels=st.lists(st.floats(0, 65536), min_size=1, max_size=20), alpha=st.floats(0, 65536))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_suggested_alpha_keeps_the_largest_target(pixels, alpha):
     measured = torch.tensor(pixels)[:, None]
     rule = TargetPixels(alpha=alpha)

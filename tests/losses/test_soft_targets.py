@@ -83,7 +83,7 @@ def test_cross_entropy_is_divergence_plus_the_entropy_of_the_target(shape):
 
 
 @given(seed=st.integers(0, 1000), classes=st.integers(2, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_cross_entropy_is_smallest_at_the_target(seed, classes):
     logits, _, teacher = make_inputs((2, classes, 3, 4), seed=seed)
     y = teacher.softmax(1)
@@ -94,7 +94,7 @@ def test_cross_entropy_is_smallest_at_the_target(seed, classes):
 
 
 @given(seed=st.integers(0, 1000), classes=st.integers(2, 5), background=st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_dice_lies_between_zero_and_one_and_takes_both_sides_alike(seed, classes, background):
     logits, _, teacher = make_inputs((2, classes, 3, 4), seed=seed)
     found = soft_target_dice_loss(logits, teacher.softmax(1), include_background=background)

@@ -94,7 +94,7 @@ def test_borders_are_replicated():
 
 
 @given(data=st.data(), num_classes=st.integers(2, 4), dims=st.integers(2, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_labelled_pixels_keep_at_least_half_and_sum_to_one(data, num_classes, dims):
     shape = (1, *data.draw(st.lists(st.integers(1, 4), min_size=dims, max_size=dims)))
     values = st.sampled_from([*range(num_classes), -100])

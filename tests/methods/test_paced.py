@@ -90,7 +90,7 @@ def test_loss_of_two_pixels_computed_by_hand():
 
 @pytest.mark.parametrize("mode", ["tpl", "tpl_uncert", "cpl_tpl"])
 @given(beta=st.floats(0, 1), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_first_threshold_keeps_at_least_beta(mode, beta, seed):
     _, labels, teacher = make_inputs((2, 3, 6, 6), seed=seed)
     method = PacedDistillation(mode=mode, beta=beta, confidence_temperature=1.5)

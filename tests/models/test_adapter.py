@@ -23,7 +23,7 @@ class Recorder(nn.Module):
     divisor=st.integers(1, 8),
     least=st.integers(1, 16),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_size_is_padded_to_a_multiple_and_cropped_back(size: list[int], divisor: int, least: int):
     least = -(-least // divisor) * divisor
     network = Recorder()

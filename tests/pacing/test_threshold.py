@@ -15,7 +15,7 @@ def kept(values: torch.Tensor, threshold: float) -> float:
 
 
 @given(values=confidences, fraction=fractions)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_is_the_largest_of_the_thresholds_that_keeps_enough(values, fraction):
     found = threshold_for_fraction(values, fraction)
     assert kept(values, found) >= fraction
@@ -25,7 +25,7 @@ def test_is_the_largest_of_the_thresholds_that_keeps_enough(values, fraction):
 
 
 @given(values=confidences, fraction=fractions)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_rounded_as_released_it_keeps_the_fraction_within_half_a_thousandth(values, fraction):
     found = threshold_for_fraction(values, fraction, rounding="reference")
     assert kept(values, found) >= fraction - 0.0005 - 1e-9
@@ -57,7 +57,7 @@ def test_certainty_counts_in_the_last_bin():
 
 
 @given(values=confidences, size=st.integers(1, 10))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_batches_add_up(values, size):
     whole, parts = ConfidenceHistogram(), ConfidenceHistogram()
     whole.update(values)

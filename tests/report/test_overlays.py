@@ -26,7 +26,7 @@ def decoded(address):
     return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(arrays.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 def test_a_contour_spans_exactly_the_pixels_of_its_mask(mask):
     path = contour_path(mask)

@@ -85,7 +85,7 @@ joins = pytest.mark.parametrize("join", [join_probabilities, join_logits])
 
 @joins
 @given(row=st.lists(numbers, min_size=2, max_size=5), members=st.integers(1, 4), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_equal_members_say_what_each_says(join, row: list[float], members: int, seed: int):
     logits = torch.tensor(row).expand(members, 1, -1)
     drawn = torch.rand(members, generator=torch.Generator().manual_seed(seed)) + 0.1
@@ -95,7 +95,7 @@ def test_equal_members_say_what_each_says(join, row: list[float], members: int, 
 
 @joins
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_joining_in_odds_agrees_where_all_know_all(join, seed: int):
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(3, 2, 4, 5, generator=generator)
@@ -198,7 +198,7 @@ def test_members_that_only_guess_weigh_the_same():
 
 @joins
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([0.0, 1.0, 50.0]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_weights_of_cases_add_up_and_leave_the_result_finite(join, seed: int, scale: float):
     generator = torch.Generator().manual_seed(seed)
     logits = scale * torch.randn(3, 2, 4, 5, 5, generator=generator)

@@ -202,7 +202,7 @@ machines = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(machines, st.floats(1.0, 500.0))
 def test_nothing_slower_is_kept_and_the_time_is_not_exceeded(machine, seconds):
     tuning = machine.tune(seconds=seconds)

@@ -34,7 +34,7 @@ def test_palette_may_lie_elsewhere_and_frames_be_grey(tmp_path):
 colours = st.tuples(*[st.integers(0, 255)] * 3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(colours, min_size=1, max_size=5, unique=True), st.lists(colours, min_size=1, max_size=20))
 def test_decoding_agrees_with_a_dictionary(known, others):
     pixels = [*known, *others]

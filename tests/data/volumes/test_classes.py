@@ -13,7 +13,7 @@ FILE = Path("label.nii.gz")
 values = st.lists(st.integers(-50, 3000), min_size=3, max_size=8, unique=True)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(known=values, pick=st.data())
 def test_mapping_agrees_with_a_dictionary(known, pick):
     *given_, last, ignored = known

@@ -30,7 +30,7 @@ def grids(draw):
     return Geometry.from_affine(affine, draw(st.tuples(*[st.integers(1, 5)] * 3)), spacing_known=known)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     geometry=grids(),
     low=st.sampled_from([0, -100, -40_000]),

@@ -35,7 +35,7 @@ def test_a_window_is_fixed():
     assert Normalisation("window", (-160, 240))(volume).ravel().tolist() == [0, 0, 0.5, 1, 1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     arrays(np.float32, (2, 2, 3, 2), elements=st.floats(-1e7, 1e7, width=32)),
     st.sampled_from(

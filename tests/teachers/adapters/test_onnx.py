@@ -224,7 +224,7 @@ def test_what_a_teacher_cannot_use_is_refused_in_one_line(exported: Path, tmp_pa
 
 
 @given(content=st.binary(max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_refused_without_a_crash(content: bytes):
     looks_like_onnx(content)
     with pytest.raises(TeacherError):
