@@ -50,12 +50,18 @@ def writing_command(name: str, inputs: Path, out: Path) -> list[str]:
         "train": ["train", recipe],
         "study": ["study", recipe],
         "predict": ["predict", runs[0], str(images)],
+        "export": ["export", runs[0]],
         "compare": ["compare", *runs],
         "phantom": ["data", "phantom", "--cases", "1", "--size", "32"],
-    }[name] + ["-o", str(out)]
+    }[name] + ["-o", named(name, out)]
 
 
-WRITING = ("train", "annotate", "study", "predict", "compare", "phantom")
+def named(command: str, out: Path) -> str:
+    """`out` with the ending that the command wants."""
+    return f"{out}.pt" if command == "export" else str(out)
+
+
+WRITING = ("train", "annotate", "study", "predict", "export", "compare", "phantom")
 
 
 @needs_proc
@@ -93,7 +99,7 @@ def test_a_read_only_folder(name, open_folder, capfd):
     locked.mkdir()
     locked.chmod(0o555)
     command = writing_command(name, open_folder, locked / "out")
-    run([*command[:-1], str(NOWHERE)])  # imports what an ordinary user may be unable to read
+    run([*command[:-1], named(name, NOWHERE)])  # imports what an ordinary user may be unable to read
     before = snapshot(open_folder)
     capfd.readouterr()
     with ordinary_user():

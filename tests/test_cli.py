@@ -47,6 +47,7 @@ def test_the_commands_are_known():
         "study",
         "demo",
         "predict",
+        "export",
         "robustness",
         "inspect",
         "bench",

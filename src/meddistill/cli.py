@@ -14,10 +14,13 @@ import typer
 from meddistill.cli_data import data_app
 from meddistill.cli_options import (
     TAKES_KEYS,
+    BranchOption,
+    CalibratedOption,
     CalibrateOption,
     FloorOption,
     MembersOption,
     OutOption,
+    OverwriteOption,
     RecipeArgument,
     RowOption,
     RunArgument,
@@ -326,14 +329,10 @@ def predict(
     run: RunArgument,
     folder: Annotated[Path, typer.Argument(help="Images or volumes, searched recursively.")],
     out: OutOption,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: OverwriteOption = False,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
-    branch: Annotated[
-        str | None, typer.Option(help="Which branch of a student that has several.  [default: the first]")
-    ] = None,
-    calibrated: Annotated[
-        bool, typer.Option("--calibrated", help="Use the calibration last fitted by `evaluate --calibrate`.")
-    ] = False,
+    branch: BranchOption = None,
+    calibrated: CalibratedOption = False,
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Also write how uncertain the student is of each image.")
     ] = False,
@@ -358,6 +357,28 @@ def predict(
         uncertainty=uncertainty,
     )
     print(f"answers in {files[0]}" if files[0].suffix == ".csv" else f"{len(files)} masks in {out}")
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .onnx, .pt2 or .pt.")],
+    overwrite: OverwriteOption = False,
+    branch: BranchOption = None,
+    calibrated: CalibratedOption = False,
+) -> None:
+    """Write the student of a run as one program that needs no meddistill.
+
+    The ending of OUT says which: .onnx, .pt2 (torch.export) or .pt (TorchScript). OUT.json says how to feed
+    it and what its logits mean. The program is checked against the student before it is written.
+
+    Example: `meddistill export runs/pcd-s0 -o student.onnx`
+    """
+    from meddistill.deploy.export import export as export_student
+
+    found = export_student(run, out, branch=branch, calibrated=calibrated, overwrite=overwrite)
+    print(f"{found.file}: logits within {found.difference:.1g} of the student's")
+    print(f"how to feed it: {found.description}")
 
 
 app.command()(robustness)

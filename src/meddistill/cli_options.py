@@ -14,6 +14,16 @@ TUNE_SECONDS = 60
 TAKES_KEYS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped recipe.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+
+BranchOption = Annotated[
+    str | None, typer.Option(help="Which branch of a student that has several.  [default: the first]")
+]
+
+CalibratedOption = Annotated[
+    bool, typer.Option("--calibrated", help="Use the calibration last fitted by `evaluate --calibrate`.")
+]
+
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
 RowOption = Annotated[str | None, typer.Option(help="A row of the recipe's study.")]

@@ -53,7 +53,7 @@ def known_network(monkeypatch):
 
             return load_model(path)[0], network
 
-        monkeypatch.setattr("meddistill.deploy.predict.load_model", load)
+        monkeypatch.setattr("meddistill.deploy.student.load_model", load)
         return network
 
     return use

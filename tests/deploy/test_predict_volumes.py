@@ -43,7 +43,7 @@ def make_run(tmp_path, monkeypatch):
         run.model.write_text(json.dumps(described))
         network = ByBrightness()
         if known:
-            monkeypatch.setattr("meddistill.deploy.predict.load_model", lambda path: (spec, network))
+            monkeypatch.setattr("meddistill.deploy.student.load_model", lambda path: (spec, network))
         return run.root, network
 
     return make

@@ -1,1 +1,1 @@
-"""Taking a student out of the laboratory: prediction at the original size."""
+"""Taking a student out of the laboratory: prediction at the original size, programs for elsewhere."""

@@ -6,26 +6,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from meddistill.calibration import Calibrated, load_calibrator
 from meddistill.data.images import read_image, strip_ending
-from meddistill.data.resize import INTERPOLATIONS, Interpolation, resize_image
+from meddistill.data.resize import resize_image
 from meddistill.data.sources.scan import image_files
 from meddistill.deploy.answers import predict_answers
+from meddistill.deploy.student import Student, load_student
 from meddistill.deploy.targets import is_mask, plan_targets
 from meddistill.deploy.uncertainty_table import UncertaintyTable
 from meddistill.deploy.volumes import predict_volumes
-from meddistill.errors import ConfigError, DataError, RunError
+from meddistill.errors import ConfigError, DataError
 from meddistill.evaluation.answer_maps import Maps
-from meddistill.evaluation.inference import Network, predicting
-from meddistill.evaluation.volume_input import VolumeReading
+from meddistill.evaluation.inference import predicting
 from meddistill.files import replacing
-from meddistill.models.compound import branch_of
-from meddistill.models.spec import ModelSpec, load_model
+from meddistill.models.spec import ModelSpec
 from meddistill.progress import track
-from meddistill.training.run_folder import RunFolder, read_json
 
 
 def predict(
@@ -84,14 +81,12 @@ def predict(
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
-    files = RunFolder(Path(run))
-    spec, student, interpolation, volumes = _load(files)
-    network = branch_of(student, branch) if not calibrated else _calibrated(student, files, branch)
-    network = network.to(device)
-    if volumes is not None:
+    student = load_student(run, branch=branch, calibrated=calibrated)
+    network, spec = student.network.to(device), student.spec
+    if student.volumes is not None:
         return predict_volumes(
             network,
-            volumes,
+            student.volumes,
             Path(folder),
             Path(output),
             channels=spec.in_channels,
@@ -103,7 +98,7 @@ def predict(
         answers = predict_answers(
             network,
             spec,
-            interpolation,
+            student.interpolation,
             Path(folder),
             Path(output),
             device=device,
@@ -119,38 +114,12 @@ def predict(
     with predicting(network):
         for chunk in track(list(_chunks(list(targets), batch_size)), "predicting"):
             images = _read(chunk, spec, problems)
-            written += _predict_images(network, images, targets, spec.size, interpolation, device, table)
+            written += _predict_images(student, images, targets, device, table)
     if table is not None:
         table.write()
     if problems:
         raise DataError(f"{problems[0]} ({len(problems)} of {len(targets)} images have no mask in {output})")
     return written
-
-
-def _calibrated(student: nn.Module, run: RunFolder, branch: str | None) -> Calibrated:
-    if branch is not None:
-        raise ConfigError(f"the calibration of {run.root} is not that of a branch; leave the branch out")
-    if not run.calibrator.is_file():
-        raise RunError(
-            f"{run.root} has no fitted calibration; fit one: meddistill evaluate {run.root} --calibrate "
-            "temperature"
-        )
-    return Calibrated(branch_of(student, None), load_calibrator(run.calibrator)).eval()
-
-
-def _load(run: RunFolder) -> tuple[ModelSpec, nn.Module, Interpolation, VolumeReading | None]:
-    """The chosen student, how its images were resized, and how volumes become images where it takes them."""
-    described = read_json(run.model)
-    interpolation = described.get("interpolation")
-    spec, network = load_model(run.weights)
-    if interpolation not in INTERPOLATIONS:
-        raise RunError(
-            f"{run.model} does not say how images were resized: interpolation is {interpolation!r}"
-        )
-    volumes = VolumeReading.from_json(described, run.model)
-    if volumes is None and (spec.dims != 2 or len(spec.size) != 2):
-        raise RunError(f"{run.weights} is not for 2D images of a known size; predict reads plain images")
-    return spec, network, interpolation, volumes
 
 
 def plan_masks(folder: Path, output: Path, *, overwrite: bool = False) -> dict[Path, Path]:
@@ -194,19 +163,18 @@ def _read(paths: list[Path], spec: ModelSpec, problems: list[DataError]) -> dict
 
 
 def _predict_images(
-    network: Network,
+    student: Student,
     images: Mapping[Path, Tensor],
     targets: Mapping[Path, Path],
-    size: tuple[int, ...],
-    interpolation: Interpolation,
     device: torch.device | str,
     table: UncertaintyTable | None,
 ) -> list[Path]:
     """Predict some images together and write their masks."""
     if not images:
         return []
+    size, interpolation = student.spec.size, student.interpolation
     resized = [_as_float(resize_image(image, size, interpolation)) for image in images.values()]
-    logits = network(torch.stack(resized).to(device)).float()
+    logits = student.network(torch.stack(resized).to(device)).float()
     for (path, image), single in zip(images.items(), logits, strict=True):
         original = F.interpolate(single[None], size=image.shape[1:], mode="bilinear")[0]
         _write_mask(original.max(dim=0).indices, len(original), targets[path])
