@@ -78,7 +78,12 @@ RUNTIMES = {".onnx": by_onnxruntime, ".pt2": by_torch_export, ".pt": by_torchscr
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("kind", "ending"),
-    [("images", ".onnx"), *((kind, ending) for kind in SPECS for ending in (".pt2", ".pt"))],
+    [
+        ("images", ".onnx"),
+        ("patches", ".pt2"),
+        *((kind, ".pt") for kind in SPECS),
+        *(pytest.param(kind, ".pt2", marks=pytest.mark.slow) for kind in ("images", "slices", "classes")),
+    ],
 )
 def test_the_program_answers_alike_and_says_how_to_feed_it(kind, ending, tmp_path):
     files = make_run(tmp_path / "run", *SPECS[kind])
