@@ -7,22 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from meddistill.errors import RunError
 from meddistill.models.spec import ModelSpec
 from meddistill.training import inference_time
 from meddistill.training.inference_time import inference_times
-from tests.recipes import tiny
+from meddistill.training.study import PlannedRun
+from tests.recipes import tiny_recipe
 
 
-def described(folder: Path, *, size: tuple[int, ...] = (32, 32), **spec: object) -> Path:
-    """The files of a run that its time depends on."""
+def planned(folder: Path, *, size: tuple[int, ...] = (32, 32), **spec: object) -> PlannedRun:
+    """A run with the file that its time depends on."""
     folder.mkdir()
     model = ModelSpec("pcd/unet", size=size, **{"options": {"width": 2}} | spec)  # type: ignore[arg-type]
     (folder / "model.json").write_text(json.dumps(model.to_json() | {"interpolation": "area"}))
-    (folder / "config.yaml").write_text(yaml.safe_dump(tiny()))
-    return folder
+    return PlannedRun("row", 0, tiny_recipe(), folder)
 
 
 def test_equal_students_are_timed_once_and_larger_ones_take_longer(tmp_path, monkeypatch):
@@ -37,13 +36,13 @@ def test_equal_students_are_timed_once_and_larger_ones_take_longer(tmp_path, mon
     monkeypatch.setattr(ModelSpec, "build", watched)
     monkeypatch.setattr(inference_time, "ROUNDS", 2)
     monkeypatch.setattr(inference_time, "_SECONDS", 0.001)
-    small = described(tmp_path / "a")
-    same = described(tmp_path / "b", class_names=("background", "lesion"))
-    large = described(tmp_path / "c", size=(128, 128), options={"width": 8})
+    small = planned(tmp_path / "a")
+    same = planned(tmp_path / "b", class_names=("background", "lesion"))
+    large = planned(tmp_path / "c", size=(128, 128), options={"width": 8})
     found = inference_times([small, same, large])
-    assert list(found) == [small, same, large]
-    assert found[small] == found[same]
-    assert 0 < found[small] < found[large]
+    assert list(found) == [small.folder, same.folder, large.folder]
+    assert found[small.folder] == found[same.folder]
+    assert 0 < found[small.folder] < found[large.folder]
     assert {shape for shape, _ in seen} == {(1, 1, 32, 32), (1, 1, 128, 128)}
     assert not any(training for _, training in seen)
     shapes = [shape[-1] for shape, _ in seen]
@@ -54,4 +53,4 @@ def test_equal_students_are_timed_once_and_larger_ones_take_longer(tmp_path, mon
 def test_a_run_without_a_description_is_refused(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(RunError, match=r"model\.json is missing"):
-        inference_times([tmp_path / "a"])
+        inference_times([PlannedRun("row", 0, tiny_recipe(), tmp_path / "a")])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from meddistill.calibration.calibrators import Calibrator, ClassTemperature, LocalTemperature, Temperature
 from meddistill.errors import RunError
-from meddistill.files import replacing
+from meddistill.tensor_files import read_tensors, write_tensors
 
 _KINDS: Mapping[str, type[Calibrator]] = {
     "temperature": Temperature,
@@ -16,8 +15,6 @@ _KINDS: Mapping[str, type[Calibrator]] = {
     "local": LocalTemperature,
 }
 _KEY = "meddistill-calibrator"
-_MARK = "format"
-"""Name of a tensor that is always there, because a safetensors file needs one."""
 
 
 def save_calibrator(calibrator: Calibrator, path: Path | str) -> None:
@@ -33,15 +30,9 @@ def save_calibrator(calibrator: Calibrator, path: Path | str) -> None:
         >>> load_calibrator(path).describe()
         {'temperature': 1.5}
     """
-    import torch
-    from safetensors.torch import save
-
     kind = next(name for name, known in _KINDS.items() if type(calibrator) is known)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in calibrator.state_dict().items()}
-    described = json.dumps({"kind": kind, "options": calibrator.options()})
-    content = save({_MARK: torch.ones(1), **tensors}, metadata={_KEY: described})
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    described = {"kind": kind, "options": calibrator.options()}
+    write_tensors(path, calibrator.state_dict(), _KEY, described)
 
 
 def load_calibrator(path: Path | str) -> Calibrator:
@@ -50,16 +41,12 @@ def load_calibrator(path: Path | str) -> Calibrator:
     Raises:
         RunError: the file is missing, damaged, or holds something else.
     """
-    from safetensors import SafetensorError, safe_open
-
+    if not Path(path).is_file():
+        raise RunError(f"{path} is missing")
     try:
-        with safe_open(path, framework="pt") as file:
-            described = json.loads((file.metadata() or {})[_KEY])
-            state = {name: file.get_tensor(name) for name in file.keys() if name != _MARK}  # noqa: SIM118
+        described, state = read_tensors(path, _KEY)
         calibrator = _KINDS[described["kind"]](**described["options"])
         calibrator.load_state_dict(state)
-    except FileNotFoundError as error:
-        raise RunError(f"{path} is missing") from error
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (RunError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise RunError(f"{path} holds no calibrator, or is damaged; fit it again") from error
     return calibrator.eval()

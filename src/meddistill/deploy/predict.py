@@ -107,13 +107,35 @@ def predict(
             uncertainty=uncertainty,
         )
         return [answers]
-    targets = plan_masks(Path(folder), Path(output), overwrite=overwrite)
-    table = UncertaintyTable(Path(folder), Path(output), overwrite=overwrite) if uncertainty else None
+    return _predict_masks(
+        student,
+        Path(folder),
+        Path(output),
+        device=device,
+        batch_size=batch_size,
+        overwrite=overwrite,
+        uncertainty=uncertainty,
+    )
+
+
+def _predict_masks(
+    student: Student,
+    folder: Path,
+    output: Path,
+    *,
+    device: torch.device | str,
+    batch_size: int,
+    overwrite: bool,
+    uncertainty: bool,
+) -> list[Path]:
+    """A mask for every image of a folder; the student is on `device`."""
+    targets = plan_masks(folder, output, overwrite=overwrite)
+    table = UncertaintyTable(folder, output, overwrite=overwrite) if uncertainty else None
     written: list[Path] = []
     problems: list[DataError] = []
-    with predicting(network):
+    with predicting(student.network):
         for chunk in track(list(_chunks(list(targets), batch_size)), "predicting"):
-            images = _read(chunk, spec, problems)
+            images = _read(chunk, student.spec, problems)
             written += _predict_images(student, images, targets, device, table)
     if table is not None:
         table.write()

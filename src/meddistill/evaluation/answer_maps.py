@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import EllipsisType
 from typing import NamedTuple
 
 import torch
@@ -74,7 +73,7 @@ class Maps(NamedTuple):
         of_one = {name: values[index] for name, values in self.uncertainty.items()}
         return Maps(self.prediction[index], self.foreground[index], of_one)
 
-    def fill(self, where: tuple[slice, ...] | EllipsisType, part: Maps) -> None:
+    def fill(self, where: tuple[slice, ...], part: Maps) -> None:
         """Take over the maps of a part of a case."""
         self.prediction[where] = part.prediction.to(self.prediction.dtype)
         self.foreground[where] = part.foreground

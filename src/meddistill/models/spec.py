@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -12,11 +11,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from meddistill.errors import RunError
-from meddistill.files import replacing
 from meddistill.models.checkpoints import CHECKPOINT_SUFFIXES, load_state, read_checkpoint
 from meddistill.models.factory import create_model
 from meddistill.models.forms import arrange
 from meddistill.models.options import as_tuples
+from meddistill.tensor_files import read_tensors, write_tensors
 
 _METADATA_KEY = "meddistill"
 
@@ -101,12 +100,7 @@ def save_weights(model: nn.Module, spec: ModelSpec, path: Path | str) -> None:
         >>> load_weights(path)[0] == spec
         True
     """
-    from safetensors.torch import save
-
-    tensors = {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
-    content = save(tensors, metadata={_METADATA_KEY: json.dumps(spec.to_json())})
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    write_tensors(path, model.state_dict(), _METADATA_KEY, spec.to_json())
 
 
 def load_weights(path: Path | str) -> tuple[ModelSpec | None, dict[str, Tensor]]:
@@ -152,15 +146,8 @@ def load_model(path: Path | str) -> tuple[ModelSpec, nn.Module]:
 
 
 def _read_safetensors(path: Path) -> tuple[ModelSpec | None, dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            described = (file.metadata() or {}).get(_METADATA_KEY)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        spec = ModelSpec.from_json(json.loads(described)) if described else None
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise RunError(f"{path} is not a safetensors file, or is damaged: {error}") from error
+    described, state = read_tensors(path, _METADATA_KEY)
+    spec = ModelSpec.from_json(described) if described is not None else None
     if not state:
         raise RunError(f"{path} holds no weights")
     return spec, state

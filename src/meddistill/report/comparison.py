@@ -19,9 +19,7 @@ from meddistill.report.comparison_tables import (
 from meddistill.report.cost_parts import cost_parts
 from meddistill.report.details import Details
 from meddistill.report.forest import Estimate, forest
-from meddistill.report.numbers import (
-    set_words,
-)
+from meddistill.report.numbers import set_words
 from meddistill.report.rank_parts import rank_parts
 from meddistill.report.reading import to_number
 from meddistill.report.reproduction import reproduction

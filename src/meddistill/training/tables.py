@@ -258,7 +258,7 @@ def write_study(recipe: Recipe, runs: Sequence[PlannedRun], out: Path) -> tuple[
         for file in in_folder(out, f"table{suffix}"):
             write_table(comparison, file)
         write_json(out / f"comparison{suffix}.json", comparison.to_dict())
-    inference = inference_times([run.folder for run in runs])
+    inference = inference_times(runs)
     page = write_comparison(
         recipe.name,
         comparisons[names[0]],
